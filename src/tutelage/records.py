@@ -1,0 +1,252 @@
+"""The nouns: what the road carries. Frozen, unknown fields refused, no I/O.
+
+Ids are hashes of content, so that one text has one id wherever it appears, and `grep <id>` follows it
+through every folder of the road.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Role = Literal["system", "user", "assistant"]
+StopReason = Literal["stop", "length", "filtered", "unknown"]
+Outcome = Literal["LEFT", "RIGHT", "TIE", "INVALID"]
+Order = Literal["left_first", "right_first"]
+
+
+def digest(value: object, length: int = 16) -> str:
+    """Return the first `length` hex digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identified(Record):
+    """A record whose `id` is the hash of what `identity` returns; a stored id that differs is refused."""
+
+    id: str = ""
+
+    def identity(self) -> object:
+        """Return the JSON-able content that the id stands for."""
+        raise NotImplementedError
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forbid_empty_stored_id(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("id") == "":
+            raise ValueError("id is empty; leave it out or give the hash of the content")
+        return data
+
+    @model_validator(mode="after")
+    def _fill_id(self) -> Self:
+        expected = digest(self.identity())
+        if self.id and self.id != expected:
+            raise ValueError(f"id {self.id} does not belong to this content (expected {expected})")
+        object.__setattr__(self, "id", expected)
+        return self
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+class Usage(Record):
+    """What calls to a model cost. Adds up; `dollars` is None as soon as one price is unknown."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    dollars: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        known = self.dollars is not None and other.dollars is not None
+        return Usage(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+        )
+
+    @classmethod
+    def total(cls, usages: Iterable[Usage]) -> Usage:
+        """Return the sum of `usages`."""
+        return sum(usages, cls())
+
+
+class Sampling(Record):
+    """How a completion was drawn: what was really asked of the model. None means "not sent"."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+class Prompt(Identified):
+    """A conversation that waits for an answer; `id` is the hash of its messages."""
+
+    messages: tuple[Message, ...]
+    source: str = ""
+
+    def identity(self) -> object:
+        """Return the messages."""
+        return [[m.role, m.content] for m in self.messages]
+
+    @model_validator(mode="after")
+    def _is_a_conversation(self) -> Self:
+        turns = [m for m in self.messages if m.role != "system"]
+        if not turns:
+            raise ValueError("a prompt needs a user message")
+        if turns[0].role != "user":
+            raise ValueError("the conversation starts with the assistant; a prompt starts with the user")
+        if turns[-1].role != "user":
+            raise ValueError("the conversation ends with the assistant; a prompt ends with the user")
+        if not turns[-1].content.strip():
+            raise ValueError("the prompt is empty or only white space")
+        return self
+
+    @classmethod
+    def of(cls, text: str, source: str = "") -> Prompt:
+        """Return the one-turn prompt that asks `text`."""
+        return cls(messages=(Message(role="user", content=text),), source=source)
+
+    @property
+    def text(self) -> str:
+        """The last user message alone, or the whole conversation as a transcript if there is more."""
+        if len(self.messages) == 1:
+            return self.messages[0].content
+        return "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in self.messages)
+
+
+class Completion(Identified):
+    """One author's answer to one prompt. `index` counts an author's several samples of one prompt."""
+
+    prompt_id: str
+    author: str
+    text: str
+    stop_reason: StopReason = "unknown"
+    sampling: Sampling = Sampling()
+    index: Annotated[int, Field(ge=0)] = 0
+    usage: Usage = Usage()
+
+    def identity(self) -> object:
+        """Return everything but the bill."""
+        return [self.prompt_id, self.author, self.text, self.stop_reason, self.sampling.model_dump(), self.index]
+
+    @property
+    def ended(self) -> bool:
+        """True if the author finished by itself: then its end-of-sequence token is trained on."""
+        return self.stop_reason in ("stop", "unknown")
+
+
+class Pair(Identified):
+    """Two different completions of one prompt."""
+
+    left: Completion
+    right: Completion
+
+    def identity(self) -> object:
+        """Return the two ids, in order."""
+        return [self.left.id, self.right.id]
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.left.prompt_id != self.right.prompt_id:
+            raise ValueError(
+                f"a pair needs one prompt, found {self.left.prompt_id} and {self.right.prompt_id}"
+            )
+        if self.left.id == self.right.id:
+            raise ValueError(f"completion {self.left.id} cannot be compared with itself")
+        return self
+
+    @property
+    def prompt_id(self) -> str:
+        """The prompt both completions answer."""
+        return self.left.prompt_id
+
+
+class Verdict(Identified):
+    """What a critic (or judge) said of a pair. A tie and an unreadable reply are outcomes of their own."""
+
+    pair: Pair
+    orders: tuple[Order, ...]
+    outcome: Outcome
+    critic: str
+    replies: tuple[str, ...]
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    usage: Usage = Usage()
+
+    def identity(self) -> object:
+        """Return the pair, the critic, the orders asked and what it answered."""
+        return [self.pair.id, self.critic, list(self.orders), list(self.replies), self.outcome]
+
+    @model_validator(mode="after")
+    def _one_reply_per_order(self) -> Self:
+        if not self.orders or len(self.orders) != len(self.replies):
+            raise ValueError(f"{len(self.orders)} orders asked but {len(self.replies)} replies")
+        return self
+
+
+class Preference(Identified):
+    """`chosen` was found better than `rejected` by the verdicts named."""
+
+    prompt_id: str
+    chosen: Completion
+    rejected: Completion
+    verdict_ids: tuple[str, ...]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+    def identity(self) -> object:
+        """Return the two completions, the verdicts and the weight."""
+        return [self.chosen.id, self.rejected.id, list(self.verdict_ids), self.weight]
+
+    @model_validator(mode="after")
+    def _comes_from_a_verdict(self) -> Self:
+        if not self.verdict_ids:
+            raise ValueError("a preference needs at least one verdict behind it")
+        if {self.chosen.prompt_id, self.rejected.prompt_id} != {self.prompt_id}:
+            raise ValueError("chosen and rejected must answer the preference's own prompt")
+        if self.chosen.text == self.rejected.text:
+            raise ValueError("chosen and rejected are the same text")
+        return self
+
+
+class Checkpoint(Record):
+    """A plain Hugging Face folder with what is needed to use it as it was trained."""
+
+    path: str
+    base_model: str
+    parent: str | None
+    step: int
+    chat_template: str
+
+
+class WinRate(Record):
+    """How often `policy` beat `baseline` in the eyes of `judge`, in percent; ties count half.
+
+    `standard_error` (percentage points) is over prompts for one trained model; it says nothing of the
+    spread between training runs. `invalid` verdicts are left out of `rate` and counted here.
+    """
+
+    policy: str
+    baseline: str
+    judge: str
+    wins: int
+    losses: int
+    ties: int
+    invalid: int
+    rate: float
+    standard_error: float
