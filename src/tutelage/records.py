@@ -144,7 +144,14 @@ class Completion(Identified):
 
     def identity(self) -> object:
         """Return everything but the bill."""
-        return [self.prompt_id, self.author, self.text, self.stop_reason, self.sampling.model_dump(), self.index]
+        return [
+            self.prompt_id,
+            self.author,
+            self.text,
+            self.stop_reason,
+            self.sampling.model_dump(),
+            self.index,
+        ]
 
     @property
     def ended(self) -> bool:
@@ -165,9 +172,7 @@ class Pair(Identified):
     @model_validator(mode="after")
     def _comparable(self) -> Self:
         if self.left.prompt_id != self.right.prompt_id:
-            raise ValueError(
-                f"a pair needs one prompt, found {self.left.prompt_id} and {self.right.prompt_id}"
-            )
+            raise ValueError(f"a pair needs one prompt, found {self.left.prompt_id} and {self.right.prompt_id}")
         if self.left.id == self.right.id:
             raise ValueError(f"completion {self.left.id} cannot be compared with itself")
         return self
@@ -238,7 +243,8 @@ class WinRate(Record):
     """How often `policy` beat `baseline` in the eyes of `judge`, in percent; ties count half.
 
     `standard_error` (percentage points) is over prompts for one trained model; it says nothing of the
-    spread between training runs. `invalid` verdicts are left out of `rate` and counted here.
+    spread between training runs, and it is None for a single prompt. `invalid` verdicts are left out of
+    `rate` and counted here.
     """
 
     policy: str
@@ -249,4 +255,4 @@ class WinRate(Record):
     ties: int
     invalid: int
     rate: float
-    standard_error: float
+    standard_error: float | None

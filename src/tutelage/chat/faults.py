@@ -1,0 +1,92 @@
+"""What a refusal means: pure functions from an HTTP status, headers and body to what to do about it."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tutelage.chat.providers import NotAReplyError, load_json
+from tutelage.errors import (
+    AuthenticationError,
+    ChatError,
+    QuotaError,
+    RequestError,
+    UnknownModelError,
+)
+
+_NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"}
+_LONGEST_MESSAGE = 300
+
+
+def cause(status: int, body: bytes) -> type[ChatError] | None:
+    """Return the error that `status` stands for, or None if another attempt may pass."""
+    if status == 402 or (status in (400, 403, 429) and _NO_CREDIT & set(_codes(body))):
+        return QuotaError
+    if status in (401, 403):
+        return AuthenticationError
+    if status in (404, 405):
+        return UnknownModelError
+    if status in (408, 409, 429) or status >= 500:
+        return None
+    # 400, 413, 422; and redirects, which are not followed: they would carry the key to another server.
+    return RequestError
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a server asks to wait, or None if it does not say."""
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else max(0.0, seconds)
+
+
+def server_message(body: bytes, key: str | None) -> str:
+    """Return what the server says in an error's body, on one short printable line without `key`."""
+    text = body[:100_000].decode("utf-8", "replace")
+    error = _error(body)
+    found = error.get("message") or error.get("detail") or error.get("error")
+    return clean(found if isinstance(found, str) else str(found) if found else text, key)
+
+
+def clean(text: str, key: str | None) -> str:
+    """Return foreign `text` fit for a message of ours: one short printable line that does not hold `key`."""
+    if key:
+        text = text.replace(key, "[key]")
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "..."
+
+
+def model_names(body: bytes) -> list[str]:
+    """Return the names in a list of models; empty if it is not one."""
+    try:
+        listed = load_json(body.decode("utf-8", "replace"))
+        return [model["id"] for model in listed["data"] if isinstance(model["id"], str)]
+    except (NotAReplyError, KeyError, TypeError):
+        return []
+
+
+def _codes(body: bytes) -> list[str]:
+    error = _error(body)
+    return [value for name in ("code", "type") if isinstance(value := error.get(name), str)]
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    # OpenAI and Anthropic: {"error": {"message", "type", "code"}}. Others leave out the outer level.
+    try:
+        reply = load_json(body.decode("utf-8", "replace"))
+    except NotAReplyError:
+        return {}
+    if not isinstance(reply, dict):
+        return {}
+    error = reply.get("error")
+    return error if isinstance(error, dict) else reply

@@ -1,0 +1,183 @@
+"""Words -> stages. Prints; no logic. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from tutelage import __version__
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.stages import WHAT
+
+COMMANDS = {
+    "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
+    "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
+    "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
+    "miniature": "tutelage miniature build|prompts: make its base model, or prompts of its world",
+    "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
+}
+EPILOG = """\
+Settings are key=value words: tutelage dpo model=artifacts/2-sft/run-1a2b3c4d loss.beta=0.1
+tutelage <command> --help lists every key with its default, unit and meaning.
+The artifact that a stage makes is printed to standard output, everything else to standard error."""
+
+
+def _commands_text() -> str:
+    table = {**WHAT, **COMMANDS}
+    return "\n".join(f"  {name:<10} {what}" for name, what in table.items())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0 done, 2 a mistake that the message explains, 130 stopped."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _dispatch(words)
+    except TutelageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; what was done is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `tutelage trace ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _dispatch(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="tutelage",
+        usage="tutelage <command> [key=value ...]",
+        description="Align language models with AI feedback, and find out whether the feedback helped.\n\n"
+        f"commands:\n{_commands_text()}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tutelage {__version__}")
+    if not words or words[0].startswith("-"):
+        parser.parse_args(words)
+        parser.print_help()
+        return
+    command, rest = words[0], words[1:]
+    wants_help = any(word in ("-h", "--help") for word in rest)
+    rest = [word for word in rest if word not in ("-h", "--help")]
+    bad = [word for word in rest if word.startswith("-")]
+    if bad:
+        raise ConfigError(f"{bad[0]}: there are no options but --help; settings are key=value words")
+    if command == "train":
+        command, rest = _original_spelling(rest)
+    if command in WHAT:
+        _stage(command, rest, wants_help)
+    elif command in COMMANDS:
+        handlers: dict[str, Callable[[list[str], bool], None]] = {
+            "demo": _demo,
+            "run": _run,
+            "trace": _trace,
+            "miniature": _miniature,
+        }
+        handlers[command](rest, wants_help)
+    else:
+        import difflib
+
+        near = difflib.get_close_matches(command, [*WHAT, *COMMANDS], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{command!r} is no command{hint} (tutelage --help lists them)")
+
+
+def _stage(name: str, words: list[str], wants_help: bool) -> None:
+    from tutelage import stages
+
+    stage = stages.get(name)
+    if wants_help:
+        from tutelage.help import stage_help
+
+        print(stage_help(stage))
+        return
+    artifact = stage.run(*stage.configure(words))
+    rate = artifact.record.win_rate
+    if rate is not None:
+        from tutelage.progress import say
+
+        say(
+            f"win rate {rate.rate:.1f} % ± {rate.standard_error or 0:.1f} against {rate.baseline}, "
+            f"judge {rate.judge}: {rate.wins} wins, {rate.losses} losses, {rate.ties} ties, "
+            f"{rate.invalid} unreadable"
+        )
+    print(artifact.path)
+
+
+def _original_spelling(words: list[str]) -> tuple[str, list[str]]:
+    loss = [word.partition("=")[2] for word in words if word.startswith("loss=")]
+    if loss[:1] == ["sft"]:
+        return "sft", [word for word in words if not word.startswith("loss=")]
+    if loss:
+        return "dpo", words
+    raise ConfigError("tutelage train: give loss=sft or loss=dpo, or call tutelage sft or tutelage dpo")
+
+
+def _run(words: list[str], wants_help: bool) -> None:
+    from pathlib import Path
+
+    from tutelage import pipeline
+
+    if wants_help or not words:
+        from tutelage.help import group_help
+
+        print(group_help(pipeline.Recipe, "tutelage run recipe.yaml [key=value ...]"))
+        return
+    if "=" in words[0]:
+        raise ConfigError(f"tutelage run: the first word is the recipe's path, found {words[0]!r}")
+    road = pipeline.run(pipeline.Recipe.load(Path(words[0]), words[1:]))
+    print("\n".join(pipeline.summary(road)))
+
+
+def _trace(words: list[str], wants_help: bool) -> None:
+    from pathlib import Path
+
+    from tutelage.report.trace import trace
+
+    settings = dict(word.split("=", 1) for word in words if "=" in word)
+    ids = [word for word in words if "=" not in word]
+    if wants_help or len(ids) != 1 or settings.keys() - {"artifacts"}:
+        print("tutelage trace <prompt id, or its beginning> [artifacts=artifacts]")
+        if not wants_help:
+            raise ConfigError("tutelage trace: expected one prompt id")
+        return
+    for line in trace(Path(settings.get("artifacts", "artifacts")), ids[0]):
+        print(line)
+
+
+def _demo(words: list[str], wants_help: bool) -> None:
+    from tutelage import demo
+    from tutelage.config import build, merge_words
+    from tutelage.help import group_help
+
+    if wants_help:
+        print(group_help(demo.Config, f"tutelage demo [key=value ...]\n  {COMMANDS['demo']}"))
+        return
+    print(demo.run(build(demo.Config, merge_words(demo.Config, {}, words), "tutelage demo")))
+
+
+def _miniature(words: list[str], wants_help: bool) -> None:
+    from tutelage.config import build, merge_words
+    from tutelage.help import group_help
+    from tutelage.miniature import commands
+
+    action = words[0] if words else ""
+    if action not in commands.ACTIONS or wants_help:
+        for name, (config, _) in commands.ACTIONS.items():
+            print(group_help(config, f"tutelage miniature {name} [key=value ...]"), end="\n\n")
+        if not wants_help:
+            raise ConfigError(f"tutelage miniature: expected one of {', '.join(commands.ACTIONS)}")
+        return
+    config, act = commands.ACTIONS[action]
+    print(act(build(config, merge_words(config, {}, words[1:]), f"tutelage miniature {action}")))

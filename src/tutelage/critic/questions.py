@@ -1,0 +1,55 @@
+"""Pairs -> what a critic is asked -> verdicts. Pure: who answers, and how it is reached, is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tutelage.critic.parse import combine, parse_verdict, to_outcome
+from tutelage.critic.template import Template
+from tutelage.records import Message, Order, Pair, Prompt, Usage, Verdict, digest
+
+OrderRule = Literal["both", "random"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One showing of one pair: the order of the two completions, and the messages."""
+
+    pair: Pair
+    order: Order
+    messages: tuple[Message, ...]
+
+
+def orders_of(pair: Pair, rule: OrderRule, seed: int) -> tuple[Order, ...]:
+    """Return the orders to ask: both, or one drawn from a hash of the pair and `seed`."""
+    if rule == "both":
+        return ("left_first", "right_first")
+    return ("left_first",) if int(digest([seed, pair.id], 2), 16) < 128 else ("right_first",)
+
+
+def questions(
+    pairs: Sequence[Pair], prompts: Mapping[str, Prompt], template: Template, rule: OrderRule, seed: int
+) -> list[Question]:
+    """Return what has to be asked about `pairs`, all orders of a pair next to each other."""
+    asked = []
+    for pair in pairs:
+        for order in orders_of(pair, rule, seed):
+            first, second = (pair.left, pair.right) if order == "left_first" else (pair.right, pair.left)
+            messages = template.fill(prompts[pair.prompt_id].text, first.text, second.text)
+            asked.append(Question(pair, order, messages))
+    return asked
+
+
+def verdict_of(asked: Sequence[Question], replies: Sequence[tuple[str, Usage]], critic: str) -> Verdict:
+    """Combine the replies to all questions about one pair into its verdict."""
+    said = [to_outcome(parse_verdict(text), q.order) for q, (text, _) in zip(asked, replies, strict=True)]
+    return Verdict(
+        pair=asked[0].pair,
+        orders=tuple(q.order for q in asked),
+        outcome=combine(tuple(said)),
+        critic=critic,
+        replies=tuple(text for text, _ in replies),
+        usage=Usage.total(usage for _, usage in replies),
+    )

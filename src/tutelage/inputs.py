@@ -1,0 +1,150 @@
+"""What a stage takes: files of rows, artifacts of earlier stages, and models. Each knows its own content.
+
+An input's identity is its content (or, for an artifact, its fingerprint), never its path: a moved file is
+the same input, an edited one is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from tutelage.config import Group, Tree
+from tutelage.errors import DataError, ModelError, StoreError
+from tutelage.store import Artifact, InputRecord, is_artifact
+
+SHIPPED = resources.files("tutelage") / "miniature" / "base"
+"""The folder of the model that is named 'miniature'."""
+
+
+@lru_cache(maxsize=256)
+def _hash_of(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes; a file that has not changed is read once per process."""
+    try:
+        stat = path.stat()
+        return _hash_of(path, stat.st_size, stat.st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+class Input(Group):
+    """A thing on disk (or on the Hub) that a stage reads."""
+
+    shorthand: ClassVar[str | None] = "path"
+    path: str = Field(description="")
+
+    def artifact(self) -> Artifact | None:
+        """Return the artifact this is, or None if it is something else."""
+        return Artifact.open(self.path) if is_artifact(self.path) else None
+
+    def record(self) -> InputRecord:
+        """Return what `record.json` says of this input."""
+        made = self.artifact()
+        return InputRecord(path=self.path, artifact=made.record.fingerprint if made else None)
+
+    def require(self, *stages: str) -> Artifact:
+        """Return the artifact, which must come from one of `stages`."""
+        if not is_artifact(self.path) and Path(self.path).is_file():
+            raise DataError(f"{self.path}: is a file; expected an artifact folder made by {' or '.join(stages)}")
+        made = Artifact.open(self.path)
+        if made.record.stage not in stages:
+            raise StoreError(
+                f"{self.path}: was made by {made.record.stage}; expected an artifact of {' or '.join(stages)}"
+            )
+        return made
+
+
+class Finished(Input):
+    """An artifact of an earlier stage."""
+
+    path: str = Field(description="an artifact folder")
+
+    def identity(self) -> Tree:
+        """Return the artifact's fingerprint."""
+        return {"artifact": Artifact.open(self.path).record.fingerprint}
+
+
+class Rows(Input):
+    """An artifact, or a file of rows (JSON lines or a JSON list, .gz too) from elsewhere."""
+
+    path: str = Field(description="an artifact folder, or a .jsonl or .json file (.gz too)")
+    prompt_field: str | None = Field(
+        None, description="field that holds the prompt; null: prompt, instruction, or messages"
+    )
+    completion_field: str | None = Field(
+        None, description="field that holds the completion; null: completion or output"
+    )
+
+    def identity(self) -> Tree:
+        """Return the artifact's fingerprint, or the file's hash and the fields read."""
+        made = self.artifact()
+        if made is not None:
+            return {"artifact": made.record.fingerprint}
+        if Path(self.path).is_dir():
+            Artifact.open(self.path)  # explains what is missing
+        content = {"content": file_hash(Path(self.path))}
+        return content | {"prompt_field": self.prompt_field, "completion_field": self.completion_field}
+
+
+class Model(Input):
+    """A Hugging Face causal language model."""
+
+    preset_group: ClassVar[str | None] = "model"
+    path: str = Field(
+        description="an artifact of sft or dpo, a model folder, a name on the Hugging Face Hub, or "
+        "'miniature' (the small base model that comes with the package)"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit on the Hub; null: main")
+    chat_format: str | None = Field(
+        None,
+        description="how turns are written: human_assistant, chatml, or a .jinja file; "
+        "null: the chat template stored with the model",
+    )
+
+    def identity(self) -> Tree:
+        """Return the artifact's fingerprint, the hash of the folder's files, or the Hub name and revision."""
+        chat = Path(self.chat_format) if self.chat_format else None
+        chat_format = file_hash(chat) if chat and chat.is_file() else self.chat_format
+        made = self.artifact()
+        if made is not None:
+            return {"artifact": made.record.fingerprint, "chat_format": chat_format}
+        folder = Path(self.folder())
+        if folder.is_dir():
+            return {"content": folder_hash(folder), "chat_format": chat_format}
+        return {"path": self.path, "revision": self.revision, "chat_format": chat_format}
+
+    def folder(self) -> str:
+        """Return what `from_pretrained` takes: the checkpoint of an artifact, a folder, or a Hub name.
+
+        Raises:
+            ModelError: an artifact without a checkpoint.
+        """
+        made = self.artifact()
+        if made is None:
+            return str(SHIPPED) if self.path == "miniature" else self.path
+        if made.record.checkpoint is None:
+            raise ModelError(
+                f"{self.path}: a {made.record.stage} artifact holds no checkpoint; "
+                "give one made by sft or dpo, a model folder, or a Hub name"
+            )
+        return str(made.path / made.record.checkpoint.path)
+
+
+def folder_hash(folder: Path) -> str:
+    """Return a hash over the names and contents of the model files in `folder`."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        total.update(f"{path.name}:{file_hash(path)}\n".encode())
+    return total.hexdigest()

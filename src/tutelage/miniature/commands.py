@@ -1,0 +1,68 @@
+"""`tutelage miniature build` and `tutelage miniature prompts`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tutelage.config import Group
+from tutelage.miniature.world import make_prompts
+from tutelage.store import disk_errors, write_atomically
+
+
+class BuildConfig(Group):
+    """Pre-train the base model from nothing."""
+
+    out: Path = Field(Path("miniature-base"), description="folder to write")
+    seed: int = Field(0, ge=0, description="of the text and the weights")
+    steps: int = Field(3500, ge=1, description="optimizer steps", json_schema_extra={"unit": "steps"})
+
+
+class PromptsConfig(Group):
+    """Write prompts of the miniature world to a file."""
+
+    out: Path = Field(Path("prompts.jsonl"), description="file to write, one prompt a line")
+    num: int = Field(1500, ge=1, description="how many", json_schema_extra={"unit": "prompts"})
+    seed: int = Field(0, ge=0, description="of the draw")
+    exclude: Path | None = Field(None, description="file of prompts that must not occur, for a disjoint set")
+
+
+def build(config: BuildConfig) -> Path:
+    """Build the base and return its folder."""
+    from tutelage.miniature.build import build as build_base
+    from tutelage.train.checkpoint import require_torch
+
+    require_torch()
+    with disk_errors(config.out):
+        build_base(config.out, seed=config.seed, steps=config.steps)
+    return config.out
+
+
+def write_prompts(config: PromptsConfig) -> Path:
+    """Write the prompts and return the file."""
+    from tutelage.data.rows import read_prompts
+    from tutelage.inputs import Rows
+
+    exclude: list[str] = []
+    if config.exclude is not None:
+        known = read_prompts(Rows(path=str(config.exclude)), lambda what, num: None)
+        exclude = [p.text for p in known]
+    save_prompts(config.out, make_prompts(config.num, config.seed, exclude))
+    return config.out
+
+
+def save_prompts(path: Path, prompts: list[str]) -> None:
+    """Write prompts as the rows that teach, sample and evaluate read."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, "".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+
+
+ACTIONS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {
+    "build": (BuildConfig, build),
+    "prompts": (PromptsConfig, write_prompts),
+}

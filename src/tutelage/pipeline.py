@@ -1,0 +1,187 @@
+"""The whole road from one recipe, readable aloud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field
+
+from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
+from tutelage.data.rows import read_completions, read_prompts
+from tutelage.errors import DataError
+from tutelage.inputs import Finished, Model, Rows
+from tutelage.measure.win_rate import paired_difference, scores
+from tutelage.progress import say
+from tutelage.records import Verdict
+from tutelage.stages import dpo, evaluate, label, prefer, reward, sample, sft, teach
+from tutelage.stages.dpo import Config as DpoConfig
+from tutelage.stages.evaluate import Config as EvaluateConfig
+from tutelage.stages.label import Config as LabelConfig
+from tutelage.stages.prefer import Config as PreferConfig
+from tutelage.stages.reward import Config as RewardConfig
+from tutelage.stages.sample import Config as SampleConfig
+from tutelage.stages.sft import Config as SftConfig
+from tutelage.stages.teach import Config as TeachConfig
+from tutelage.store import RECORD, Artifact
+
+AnyConfig = TypeVar("AnyConfig", bound=StageConfig)
+
+
+class Evaluation(Group):
+    """What the policies are compared with, and on which prompts."""
+
+    baseline: Rows
+    prompts: Rows | None = None
+
+
+class Recipe(Group):
+    """One road: its inputs, and the settings of each stage."""
+
+    name: str = Field("road", description="label of all artifacts", pattern=r"^[\w.+-]{1,60}$")
+    artifacts: Path = Field(Path("artifacts"), description="folder that holds all artifacts")
+    model: Model
+    prompts: Rows
+    completions: Rows | None = None
+    evaluation: Evaluation
+    teach: TeachConfig = TeachConfig()
+    sft: SftConfig = SftConfig()
+    sample: SampleConfig = SampleConfig()
+    label: LabelConfig
+    prefer: PreferConfig = PreferConfig()
+    dpo: DpoConfig = DpoConfig()
+    reward: RewardConfig | None = None
+    evaluate: EvaluateConfig
+
+    @classmethod
+    def load(cls, path: Path, words: Sequence[str] = ()) -> Recipe:
+        """Read a recipe and lay `words` over it; every setting is checked before anything runs.
+
+        Raises:
+            ConfigError: names every key that is wrong.
+        """
+        return build(cls, merge_words(cls, load_yaml(path), words), f"{path}")
+
+    def of(self, config: AnyConfig, suffix: str = "") -> AnyConfig:
+        """Return a stage's settings with this recipe's name and folder."""
+        return config.model_copy(update={"label": self.name + suffix, "artifacts": self.artifacts})
+
+
+@dataclass(frozen=True)
+class Road:
+    """What a recipe made."""
+
+    artifacts: tuple[Artifact, ...]
+    before: Artifact
+    """Evaluation of the student after SFT."""
+    after: Artifact
+    """Evaluation of the policy after DPO."""
+    num_made: int
+    """How many artifacts were not there before."""
+
+
+def rows(artifact: Artifact) -> Rows:
+    """Return an artifact as an input."""
+    return Rows(path=str(artifact.path))
+
+
+def finished(artifact: Artifact) -> Finished:
+    """Return an artifact as an input that can be nothing else."""
+    return Finished(path=str(artifact.path))
+
+
+def model(artifact: Artifact) -> Model:
+    """Return an artifact's checkpoint as an input."""
+    return Model(path=str(artifact.path))
+
+
+def run(recipe: Recipe) -> Road:
+    """Take every step that is not taken yet.
+
+    Raises:
+        TutelageError: of the stage that failed; what was finished stays, and the same call goes on.
+    """
+    started = time.time()
+    check_overlap(recipe)
+    of = recipe.of
+    taught = teach.run(of(recipe.teach), teach.Inputs(prompts=recipe.prompts, completions=recipe.completions))
+    student = sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught)))
+    sampled = sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts))
+    labelled = label.run(of(recipe.label), label.Inputs(completions=rows(sampled)))
+    preferred = prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled)))
+    policy = dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred)))
+    made = [taught, student, sampled, labelled, preferred, policy]
+    if recipe.reward is not None:
+        inputs = reward.Inputs(model=model(student), preferences=finished(preferred))
+        made.append(reward.run(of(recipe.reward), inputs))
+    before, after = (_evaluate(recipe, m, suffix) for m, suffix in ((student, "-sft"), (policy, "-dpo")))
+    made += [before, after]
+    num_made = sum((a.path / RECORD).stat().st_mtime >= started for a in made)
+    if num_made == 0:
+        say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
+    return Road(tuple(made), before, after, num_made)
+
+
+def _evaluate(recipe: Recipe, trained: Artifact, suffix: str) -> Artifact:
+    inputs = evaluate.Inputs(
+        model=model(trained), baseline=recipe.evaluation.baseline, prompts=recipe.evaluation.prompts
+    )
+    return evaluate.run(recipe.of(recipe.evaluate, suffix), inputs)
+
+
+def check_overlap(recipe: Recipe) -> None:
+    """Refuse to train on a prompt that is evaluated.
+
+    Raises:
+        DataError: says how many prompts are in both, and shows some.
+    """
+    evaluation = recipe.evaluation
+    quiet = lambda what, num: None  # noqa: E731 - the stages count what they skip
+    if evaluation.prompts is not None:
+        tested = read_prompts(evaluation.prompts, quiet)
+    else:
+        tested = read_completions(evaluation.baseline, None, quiet)[0]
+    trained = {p.id for p in read_prompts(recipe.prompts, quiet)}
+    both = [p for p in tested if p.id in trained]
+    if both:
+        shown = "".join(f"\n  {p.text[:100]!r}" for p in both[:3])
+        raise DataError(
+            f"{recipe.prompts.path}: {len(both)} of its prompts are evaluated too; a win rate on them says "
+            f"nothing. Remove them from one of the two files. Some of them:{shown}"
+        )
+
+
+def summary(road: Road) -> list[str]:
+    """Say what the feedback did, in lines for people."""
+    lines = []
+    for name, artifact in (("SFT", road.before), ("SFT + DPO", road.after)):
+        rate = artifact.record.win_rate
+        assert rate is not None
+        lines.append(
+            f"{name:10} {rate.rate:5.1f} % ± {rate.standard_error or 0:.1f} against {rate.baseline} "
+            f"(judge {rate.judge}; {rate.wins} wins, {rate.losses} losses, {rate.ties} ties, "
+            f"{rate.invalid} unreadable)"
+        )
+    first, second = (scores(a.rows(label.VERDICTS, Verdict)) for a in (road.after, road.before))
+    difference, error, num = paired_difference(first, second)
+    lines.append(f"{'difference':10} {difference:+5.1f} points, standard error {error:.1f}, {num} prompts in both")
+    lines.append(verdict_sentence("Feedback", difference, error))
+    return lines
+
+
+def verdict_sentence(what: str, difference: float, error: float) -> str:
+    """Say in words whether a paired difference is distinguishable from none (two standard errors)."""
+    if not abs(difference) > 2 * error:
+        return (
+            f"{what} made no difference that these prompts can show "
+            f"(the 95 % interval is {difference - 2 * error:+.1f} to {difference + 2 * error:+.1f} points)."
+        )
+    verb = "raised" if difference > 0 else "lowered"
+    return (
+        f"{what} {verb} the win rate by {abs(difference):.1f} points "
+        f"(95 % interval {difference - 2 * error:+.1f} to {difference + 2 * error:+.1f}, over prompts, for this "
+        "one training run)."
+    )

@@ -1,0 +1,80 @@
+"""What all stages share: `run(config, inputs) -> Artifact`, finished once, continued after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tutelage.config import Group, StageConfig, Tree, build, fields_of, merge_words, nearest, split_word
+from tutelage.errors import ConfigError
+from tutelage.inputs import Input
+from tutelage.progress import human_seconds, say
+from tutelage.store import Artifact, Made, Work, disk_errors, flatten
+
+C = TypeVar("C", bound=StageConfig)
+I = TypeVar("I", bound=Group)  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Stage(Generic[C, I]):
+    """One arrow of the road: its name, its settings, its inputs, and the body that does the work.
+
+    `body(config, inputs, work)` writes its files into `work.path` and returns what the record is to say.
+    It is called only if no finished artifact of this fingerprint exists, and must go on from whatever an
+    interrupted call left in `work.path`.
+    """
+
+    name: str
+    config: type[C]
+    inputs: type[I]
+    body: Callable[[C, I, Work], Made]
+
+    def run(self, config: C, inputs: I) -> Artifact:
+        """Return the artifact for these settings and inputs, making it if it is not there yet."""
+        identity = flatten(config.identity() | inputs.identity())
+        work = Work(config.artifacts, self.name, config.label, identity)
+        done = work.finished()
+        if done is not None:
+            say(f"{self.name}: already made: {done.path}")
+            return done
+        say(f"{self.name}: {work.path} ({work.why()})")
+        with work.locked(), disk_errors(work.path):
+            made = self.body(config, inputs, work)
+            records = {
+                name: value.record()
+                for name in type(inputs).model_fields
+                if isinstance(value := getattr(inputs, name), Input)
+            }
+            artifact = work.finish(config.model_dump(mode="json"), records, made)
+        counts = ", ".join(f"{num:,} {what}" for what, num in artifact.record.counts.items() if num)
+        say(f"{self.name}: made {artifact.path} in {human_seconds(artifact.record.seconds)} ({counts})")
+        return artifact
+
+    def configure(self, words: Sequence[str], base: Tree | None = None) -> tuple[C, I]:
+        """Turn words (and a recipe's section, `base`) into settings and inputs.
+
+        Raises:
+            ConfigError: names every key that is wrong, with the nearest right one.
+        """
+        of_inputs = set(self.inputs.model_fields)
+        base = base or {}
+        input_words = [w for w in words if split_word(w)[0].partition(".")[0] in of_inputs]
+        config_words = [w for w in words if w not in input_words]
+        config_tree = merge_words(self.config, {k: v for k, v in base.items() if k not in of_inputs}, config_words)
+        input_tree = merge_words(self.inputs, {k: v for k, v in base.items() if k in of_inputs}, input_words)
+        where = f"tutelage {self.name}"
+        config = build(self.config, config_tree, where, also=[k for k, _ in fields_of(self.inputs)])
+        return config, build(self.inputs, input_tree, where)
+
+    def known_keys(self) -> list[str]:
+        """Return every key the stage takes."""
+        return [k for k, _ in fields_of(self.inputs)] + [k for k, _ in fields_of(self.config)]
+
+
+def check_recipe_keys(tree: Tree, known: Sequence[str], where: str) -> None:
+    """Refuse keys of a recipe that no part of it reads."""
+    unknown: list[Any] = [key for key in tree if key not in known]
+    if unknown:
+        lines = [f"{key}: unknown key{nearest(str(key), known)}" for key in unknown]
+        raise ConfigError("\n  ".join([f"{where}: {len(lines)} problem(s)", *lines]))

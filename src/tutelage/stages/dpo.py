@@ -1,0 +1,91 @@
+"""preferences -> a policy that has learnt them (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import PROMPTS
+from tutelage.inputs import Finished, Model
+from tutelage.records import Preference, Prompt
+from tutelage.stages.base import Stage
+from tutelage.stages.prefer import PREFERENCES
+from tutelage.store import Made, Work, disk_errors, write_atomically
+from tutelage.train.settings import Training
+
+
+class Loss(Group):
+    """What DPO minimises."""
+
+    preset_group: ClassVar[str | None] = "loss"
+    name: Literal["sigmoid", "ipo"] = Field("sigmoid", description="DPO's own loss, or IPO on summed log-probs")
+    beta: float = Field(0.05, gt=0, description="how strongly the policy is held to the reference (paper: 0.05)")
+
+
+class Config(StageConfig, Training):
+    """How the policy is trained."""
+
+    lr: float = Field(1e-7, gt=0, description="peak learning rate")
+    loss: Loss = Field(Loss(), description="what is minimised")
+
+
+class Inputs(Group):
+    """The student before (it is the reference), and an artifact of prefer."""
+
+    model: Model
+    preferences: Finished
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write reference.json, checkpoint/ and metrics.jsonl."""
+    from tutelage.train.checkpoint import (
+        CHECKPOINT,
+        checkpoint_record,
+        load_encoder,
+        load_model,
+        save_checkpoint,
+    )
+    from tutelage.train.examples import encode_preferences
+    from tutelage.train.loop import Trainer
+    from tutelage.train.objectives import DPOObjective
+
+    preferred = inputs.preferences.require("prefer")
+    encoder = load_encoder(inputs.model)
+    preferences = preferred.rows(PREFERENCES, Preference)
+    prompts = preferred.rows(PROMPTS, Prompt)
+    pairs = encode_preferences(encoder, prompts, preferences, config.max_length, work.count)
+    work.count("preferences", len(pairs))
+    model = load_model(inputs.model)
+    pairs = with_reference(model, pairs, config, work)
+    trainer = Trainer(model, pairs, DPOObjective(config.loss.name, config.loss.beta), config, work.path)
+    steps = trainer.run("dpo")
+    save_checkpoint(model, encoder, work.path / CHECKPOINT)
+    trainer.forget()
+    work.count("steps", steps)
+    return Made(checkpoint=checkpoint_record(inputs.model, encoder, steps), summary=trainer.last_metrics())
+
+
+def with_reference(model: Any, pairs: list[Any], config: Config, work: Work) -> list[Any]:
+    """Fill in the reference's log-probabilities: those of the policy itself, before its first step.
+
+    They are kept in reference.json, so that a resumed run compares with the same numbers.
+    """
+    import json
+
+    from tutelage.train.reference import reference_logps
+
+    path = work.path / "reference.json"
+    if path.is_file():
+        logps = json.loads(path.read_text("utf-8"))
+    else:
+        logps = reference_logps(model, pairs, config)
+        with disk_errors(path):
+            write_atomically(path, json.dumps(logps))
+    return [replace(pair, reference_chosen=logps[pair.id][0], reference_rejected=logps[pair.id][1]) for pair in pairs]
+
+
+STAGE = Stage("dpo", Config, Inputs, body)
+run = STAGE.run

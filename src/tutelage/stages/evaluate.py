@@ -1,0 +1,106 @@
+"""A policy's completions + a baseline's -> the policy's win rate in the eyes of a judge."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tutelage.chat import Endpoint
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
+from tutelage.errors import ConfigError, DataError
+from tutelage.generate.settings import Drawing
+from tutelage.inputs import Model, Rows
+from tutelage.measure.win_rate import win_rate
+from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
+from tutelage.stages.asking import Judging, judge_pairs
+from tutelage.stages.base import Stage
+from tutelage.stages.label import VERDICTS
+from tutelage.store import Made, Work, read_rows
+
+
+class Config(StageConfig):
+    """Who judges and how, and how the policy's completions are drawn if it is a model."""
+
+    judge: Endpoint = Field(description="the model that decides; better not the critic, whose taste was trained on")
+    judging: Judging = Field(Judging(), description="how pairs are shown")
+    drawing: Drawing = Field(Drawing(), description="how the policy's completions are drawn")
+
+
+class Inputs(Group):
+    """The policy (a model to draw from, or completions), the baseline's completions, and the prompts.
+
+    Without `prompts`, all prompts of the baseline. An evaluate artifact can be a baseline: head to head.
+    """
+
+    model: Model | None = None
+    completions: Rows | None = None
+    baseline: Rows
+    prompts: Rows | None = None
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy)."""
+    prompts, baseline = read_completions(inputs.baseline, None, work.count)
+    if inputs.prompts is not None:
+        prompts = read_prompts(inputs.prompts, work.count)
+    wanted = {p.id for p in prompts}
+    baseline = [c for c in baseline if c.prompt_id in wanted and c.index == 0]
+    work.count("prompts without a baseline completion", len(wanted - {c.prompt_id for c in baseline}))
+    covered = {c.prompt_id for c in baseline}
+    prompts = [p for p in prompts if p.id in covered]
+    if not prompts:
+        raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
+    policy = _policy_completions(config, inputs, prompts, work)
+    work.count("prompts without a completion of the policy", len(prompts) - len(policy))
+    by_prompt = {c.prompt_id: c for c in baseline}
+    pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
+    work.count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
+    if not pairs:
+        raise DataError("tutelage evaluate: policy and baseline are the same completions, or share no prompt")
+    same = [p for p in pairs if p.left.text == p.right.text]
+    asked = [p for p in pairs if p.left.text != p.right.text]
+    work.count("ties without asking: the same text", len(same))
+    judge, verdicts = judge_pairs(config.judge, config.judging, asked, {p.id: p for p in prompts}, work)
+    verdicts += [_tie(pair, judge) for pair in same]
+    work.write(PROMPTS, prompts)
+    work.write(VERDICTS, verdicts)
+    rate = win_rate(verdicts, _author(policy), _author(baseline), judge)
+    work.count("prompts judged", len(verdicts))
+    return Made(
+        usage=Usage.total(v.usage for v in verdicts),
+        win_rate=rate,
+        summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
+    )
+
+
+def _tie(pair: Pair, judge: str) -> Verdict:
+    """Two equal texts are a tie, as in alpaca_eval; no judge needs to be paid to say so."""
+    reply = "the same text; not asked"
+    return Verdict(pair=pair, orders=("left_first",), outcome="TIE", critic=judge, replies=(reply,))
+
+
+def _author(completions: list[Completion]) -> str:
+    return ", ".join(sorted({c.author for c in completions}))
+
+
+def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], work: Work) -> list[Completion]:
+    """Read the policy's completions, or draw them; drawn ones stay if the judge fails afterwards."""
+    if (inputs.model is None) == (inputs.completions is None):
+        raise ConfigError("tutelage evaluate: give model= (to draw from) or completions=, one of them")
+    if inputs.completions is not None:
+        wanted = {p.id for p in prompts}
+        found = read_completions(inputs.completions, None, work.count)[1]
+        kept = [c for c in found if c.prompt_id in wanted and c.index == 0]
+    elif (work.path / COMPLETIONS).is_file():
+        return read_rows(work.path / COMPLETIONS, Completion)
+    else:
+        from tutelage.generate.sample import sample
+
+        assert inputs.model is not None
+        kept = sample(inputs.model, prompts, config.drawing, 1, work)
+    work.write(COMPLETIONS, kept)
+    return kept
+
+
+STAGE = Stage("evaluate", Config, Inputs, body)
+run = STAGE.run

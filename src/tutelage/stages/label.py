@@ -1,0 +1,93 @@
+"""completions -> verdicts: a critic says which of two completions of one prompt is better."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations, product
+
+from pydantic import Field
+
+from tutelage.chat import Endpoint
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import PROMPTS, Count, read_completions
+from tutelage.errors import DataError
+from tutelage.inputs import Rows
+from tutelage.records import Completion, Pair, Usage
+from tutelage.stages.asking import Judging, judge_pairs
+from tutelage.stages.base import Stage
+from tutelage.store import Made, Work
+
+VERDICTS = "verdicts.jsonl"
+
+
+class Config(StageConfig, Judging):
+    """Who the critic is and how it is asked."""
+
+    critic: Endpoint = Field(description="the model that judges pairs")
+
+
+class Inputs(Group):
+    """Completions to compare among themselves, or with those of another author."""
+
+    completions: Rows
+    against: Rows | None = None
+
+
+def pairs_within(completions: list[Completion], count: Count) -> list[Pair]:
+    """Pair every two completions of a prompt; identical texts are dropped and counted."""
+    return _pairs([(group, None) for group in _by_prompt(completions).values()], count)
+
+
+def pairs_between(left: list[Completion], right: list[Completion], count: Count) -> list[Pair]:
+    """Pair every completion of `left` with every one of `right` for the same prompt."""
+    others = _by_prompt(right)
+    groups = _by_prompt(left)
+    missing = len(groups.keys() - others.keys())
+    if missing:
+        count("prompts without a completion to compare with", missing)
+    return _pairs([(group, others[pid]) for pid, group in groups.items() if pid in others], count)
+
+
+def _by_prompt(completions: list[Completion]) -> dict[str, list[Completion]]:
+    groups: defaultdict[str, list[Completion]] = defaultdict(list)
+    for completion in completions:
+        groups[completion.prompt_id].append(completion)
+    return groups
+
+
+def _pairs(groups: list[tuple[list[Completion], list[Completion] | None]], count: Count) -> list[Pair]:
+    pairs = []
+    for group, others in groups:
+        for left, right in combinations(group, 2) if others is None else product(group, others):
+            if left.text == right.text:
+                count("skipped: both completions are the same text", 1)
+            else:
+                pairs.append(Pair(left=left, right=right))
+    return pairs
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write prompts.jsonl and verdicts.jsonl."""
+    prompts, completions = read_completions(inputs.completions, None, work.count)
+    if inputs.against is None:
+        pairs = pairs_within(completions, work.count)
+    else:
+        others = read_completions(inputs.against, None, work.count)[1]
+        pairs = pairs_between(completions, others, work.count)
+    if not pairs:
+        raise DataError(
+            f"{inputs.completions.path}: nothing to compare: no prompt has two different completions "
+            "(sample with num_samples=2, or give against=)"
+        )
+    critic, verdicts = judge_pairs(config.critic, config, pairs, {p.id: p for p in prompts}, work)
+    judged = {v.pair.prompt_id for v in verdicts}
+    work.write(PROMPTS, [p for p in prompts if p.id in judged])
+    work.write(VERDICTS, verdicts)
+    work.count("verdicts", len(verdicts))
+    for outcome in ("LEFT", "RIGHT", "TIE", "INVALID"):
+        work.count(outcome, sum(v.outcome == outcome for v in verdicts))
+    return Made(usage=Usage.total(v.usage for v in verdicts), summary={"critic": critic})
+
+
+STAGE = Stage("label", Config, Inputs, body)
+run = STAGE.run

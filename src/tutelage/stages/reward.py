@@ -1,0 +1,68 @@
+"""preferences -> a reward model: a sequence classifier with one output, trained by Bradley-Terry."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import PROMPTS, in_share
+from tutelage.errors import DataError
+from tutelage.inputs import Finished, Model
+from tutelage.measure.win_rate import mean_and_error
+from tutelage.records import Preference, Prompt
+from tutelage.stages.base import Stage
+from tutelage.stages.prefer import PREFERENCES
+from tutelage.store import Made, Work
+from tutelage.train.settings import Training
+
+
+class Config(StageConfig, Training):
+    """How the reward model is trained, and what it is tested on."""
+
+    epochs: int = Field(1, ge=1, description="passes over the data")
+    held_out: float = Field(0.1, ge=0, lt=1, description="share of the prompts kept for testing")
+
+
+class Inputs(Group):
+    """The model the reward model starts from, and an artifact of prefer."""
+
+    model: Model
+    preferences: Finished
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
+    from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, load_encoder, save_checkpoint
+    from tutelage.train.examples import encode_preferences
+    from tutelage.train.loop import Trainer
+    from tutelage.train.objectives import reward_objective
+    from tutelage.train.reward_model import load_reward_model, ranked_rightly
+
+    preferred = inputs.preferences.require("prefer")
+    encoder = load_encoder(inputs.model)
+    preferences, prompts = preferred.rows(PREFERENCES, Preference), preferred.rows(PROMPTS, Prompt)
+    held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), config.seed)}
+    pairs = encode_preferences(encoder, prompts, preferences, config.max_length, work.count)
+    of_prompt = {p.id: p.prompt_id for p in preferences}
+    train = [p for p in pairs if of_prompt[p.id] not in held_out]
+    test = [p for p in pairs if of_prompt[p.id] in held_out]
+    if not train:
+        raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
+    work.count("preferences to train on", len(train))
+    work.count("preferences held out", len(test))
+    model = load_reward_model(inputs.model, encoder, config.seed)
+    trainer = Trainer(model, train, reward_objective, config, work.path)
+    steps = trainer.run("reward")
+    right = ranked_rightly(model, test, config)
+    save_checkpoint(model, encoder, work.path / CHECKPOINT)
+    trainer.forget()
+    work.count("steps", steps)
+    summary = trainer.last_metrics()
+    if right:
+        accuracy, error = mean_and_error(right)
+        summary |= {"held_out_accuracy": accuracy, "held_out_standard_error": error}
+    return Made(checkpoint=checkpoint_record(inputs.model, encoder, steps), summary=summary)
+
+
+STAGE = Stage("reward", Config, Inputs, body)
+run = STAGE.run

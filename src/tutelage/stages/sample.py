@@ -1,0 +1,53 @@
+"""checkpoint + prompts -> student completions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import COMPLETIONS, PROMPTS, in_share, read_prompts
+from tutelage.errors import DataError
+from tutelage.generate.settings import Drawing
+from tutelage.inputs import Model, Rows
+from tutelage.records import Usage
+from tutelage.stages.base import Stage
+from tutelage.store import Made, Work
+
+
+class Config(StageConfig, Drawing):
+    """How many completions, and for which part of the prompts."""
+
+    num_samples: int = Field(2, ge=1, description="completions per prompt")
+    temperature: float = Field(1.0, ge=0, description="0: the most likely token always")
+    share: tuple[float, float] = Field(
+        (0.0, 1.0),
+        description="part of the prompts, [from, to) of a seeded order: [0.1,1] is the paper's other 90 %",
+    )
+    share_seed: int = Field(0, ge=0, description="of that order; the same in every stage of a road")
+
+
+class Inputs(Group):
+    """Who answers, and what is asked."""
+
+    model: Model
+    prompts: Rows
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write prompts.jsonl and completions.jsonl; an interrupted call goes on after its last batch."""
+    from tutelage.generate.sample import sample
+
+    prompts = [p for p in read_prompts(inputs.prompts, work.count) if in_share(p.id, config.share, config.share_seed)]
+    work.count("prompts", len(prompts))
+    completions = sample(inputs.model, prompts, config, config.num_samples, work)
+    if not completions:
+        raise DataError(f"{inputs.prompts.path}: no prompt of the share {list(config.share)} could be used")
+    kept = {c.prompt_id for c in completions}
+    work.write(PROMPTS, [p for p in prompts if p.id in kept])
+    work.write(COMPLETIONS, completions)
+    work.count("completions", len(completions))
+    return Made(usage=Usage.total(c.usage for c in completions))
+
+
+STAGE = Stage("sample", Config, Inputs, body)
+run = STAGE.run

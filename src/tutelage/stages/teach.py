@@ -1,0 +1,116 @@
+"""prompts -> teacher completions: asked from an API model, or imported from a file."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tutelage.chat import ChatReply, ChatRequest, Endpoint
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
+from tutelage.errors import ConfigError, DataError
+from tutelage.inputs import Rows
+from tutelage.records import Completion, Message, Prompt, Sampling, Usage
+from tutelage.stages.asking import ask_about
+from tutelage.stages.base import Stage
+from tutelage.store import Made, Work
+
+
+class Config(StageConfig):
+    """Who teaches, and how it is asked."""
+
+    teacher: Endpoint | None = Field(None, description="the model that writes the completions; null: import")
+    system: str | None = Field(None, description="system message before every prompt")
+    num_completions: int = Field(1, ge=1, description="completions per prompt")
+    temperature: float | None = Field(None, ge=0, description="null: not sent, the model's own default")
+    top_p: float | None = Field(None, gt=0, le=1, description="null: not sent")
+    max_tokens: int = Field(1024, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
+    seed: int = Field(0, ge=0, description="sent if the model takes one; other seeds are other draws")
+    author: str | None = Field(None, description="who wrote imported completions, if their rows do not say")
+    max_failures: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="largest share of requests that may fail for good; above it the stage stops, resumable",
+        json_schema_extra={"runtime": True},
+    )
+
+
+class Inputs(Group):
+    """Prompts to ask about, or completions to import (with `prompts`: only those for them)."""
+
+    prompts: Rows | None = None
+    completions: Rows | None = None
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write prompts.jsonl and completions.jsonl."""
+    if inputs.completions is not None:
+        if config.teacher is not None:
+            raise ConfigError("tutelage teach: give teacher= to ask a model or completions= to import, not both")
+        prompts, completions = _import(config, inputs, work)
+    else:
+        if config.teacher is None or inputs.prompts is None:
+            raise ConfigError(
+                "tutelage teach: give prompts=FILE and teacher=PRESET (for example teacher=openai "
+                "teacher.model=NAME), or completions=FILE to import"
+            )
+        prompts = read_prompts(inputs.prompts, work.count)
+        completions = _ask(config, config.teacher, prompts, work)
+    if not completions:
+        raise DataError("tutelage teach: no completion is left; see the counts above")
+    kept = {c.prompt_id for c in completions}
+    work.write(PROMPTS, [p for p in prompts if p.id in kept])
+    work.write(COMPLETIONS, completions)
+    work.count("completions", len(completions))
+    return Made(usage=Usage.total(c.usage for c in completions))
+
+
+def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], list[Completion]]:
+    assert inputs.completions is not None
+    prompts, completions = read_completions(inputs.completions, config.author, work.count)
+    if inputs.prompts is None:
+        return prompts, completions
+    wanted = read_prompts(inputs.prompts, work.count)
+    ids = {p.id for p in wanted}
+    kept = [c for c in completions if c.prompt_id in ids]
+    work.count("prompts without a completion", len(ids - {c.prompt_id for c in kept}))
+    return wanted, kept
+
+
+def _ask(config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work) -> list[Completion]:
+    before = (Message(role="system", content=config.system),) if config.system else ()
+    sampling = Sampling(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, seed=config.seed
+    )
+    asked = [(prompt, index) for prompt in prompts for index in range(config.num_completions)]
+    requests = [
+        ChatRequest(messages=before + prompt.messages, sampling=sampling, sample_index=index)
+        for prompt, index in asked
+    ]
+    author, replies = ask_about("teach", teacher, requests, config.max_failures, work)
+    completions = []
+    for (prompt, index), reply in zip(asked, replies, strict=True):
+        if not isinstance(reply, ChatReply):
+            continue  # counted by ask_about
+        if reply.stop_reason == "filtered" or not reply.text.strip():
+            why = "refused or filtered" if reply.stop_reason == "filtered" else "empty"
+            work.count(f"skipped: the completion is {why}", 1)
+            continue
+        if reply.stop_reason == "length":
+            work.count("cut at max_tokens", 1)
+        completions.append(
+            Completion(
+                prompt_id=prompt.id,
+                author=author,
+                text=reply.text,
+                stop_reason=reply.stop_reason,
+                sampling=reply.sampling,
+                index=index,
+                usage=reply.usage,
+            )
+        )
+    return completions
+
+
+STAGE = Stage("teach", Config, Inputs, body)
+run = STAGE.run

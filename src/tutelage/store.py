@@ -1,0 +1,306 @@
+"""Artifacts: folders that explain themselves. `record.json` is written last; present means finished.
+
+    artifacts/4-label/<label>-<first 8 digits of the fingerprint>/
+        record.json      stage, settings, inputs, counts, usage, code versions, seconds
+        verdicts.jsonl   rows, one record a line
+
+The fingerprint is the hash of the stage, its settings and the content of its inputs, minus the settings
+marked as runtime. The same call again finds its artifact and returns at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from tutelage import __version__
+from tutelage.errors import DataError, StoreError
+from tutelage.records import Checkpoint, Record, Usage, WinRate, digest
+
+STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate")
+RECORD = "record.json"
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class InputRecord(Record):
+    """Where an input was found, and the fingerprint of the artifact it is (None for a foreign file)."""
+
+    path: str
+    artifact: str | None = None
+
+
+class ArtifactRecord(Record):
+    """What `record.json` says."""
+
+    stage: str
+    label: str
+    fingerprint: str
+    identity: dict[str, Any]
+    """Every setting and input that the result depends on, by dotted name; the fingerprint is its hash."""
+    inputs: dict[str, InputRecord]
+    config: dict[str, Any]
+    counts: dict[str, int]
+    summary: dict[str, Any]
+    usage: Usage = Usage()
+    checkpoint: Checkpoint | None = None
+    win_rate: WinRate | None = None
+    code: dict[str, str]
+    finished_at: str
+    seconds: float
+
+
+class Artifact(Record):
+    """A finished artifact: its folder and its record."""
+
+    path: Path
+    record: ArtifactRecord
+
+    @classmethod
+    def open(cls, path: Path | str) -> Artifact:
+        """Read a finished artifact.
+
+        Raises:
+            StoreError: no such folder, not an artifact, unfinished, or an unreadable record.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise StoreError(f"{folder}: no such artifact folder")
+        if not (folder / RECORD).is_file():
+            raise StoreError(
+                f"{folder}: has no {RECORD}, so it is unfinished or not an artifact; "
+                "run the command that makes it again, it goes on where it stopped"
+            )
+        try:
+            return cls(path=folder, record=ArtifactRecord.model_validate_json((folder / RECORD).read_bytes()))
+        except (ValidationError, OSError) as error:
+            raise StoreError(f"{folder / RECORD}: not a record of this version of tutelage: {error}") from None
+
+    def rows(self, name: str, kind: type[AnyRecord]) -> list[AnyRecord]:
+        """Read the rows of one of the artifact's files."""
+        if not (self.path / name).is_file():
+            raise StoreError(f"{self.path}: a {self.record.stage} artifact has no {name}; check the input")
+        return read_rows(self.path / name, kind)
+
+
+def is_artifact(path: Path | str) -> bool:
+    """True if `path` is a folder with a record."""
+    return (Path(path) / RECORD).is_file()
+
+
+def all_artifacts(root: Path) -> Iterator[Artifact]:
+    """Yield the finished artifacts under `root` in the order of the road, older first."""
+    for number, stage in enumerate(STAGES, 1):
+        folder = root / f"{number}-{stage}"
+        found = [Artifact.open(p) for p in (folder.iterdir() if folder.is_dir() else []) if is_artifact(p)]
+        yield from sorted(found, key=lambda a: a.record.finished_at)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return `tree` as one level with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say in words which settings or inputs differ: `loss.beta 0.1 -> 0.05`."""
+    said = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before != after:
+            content = key.endswith((".content", ".artifact"))
+            said.append(f"{key.rpartition('.')[0]} changed" if content else f"{key} {before} -> {after}")
+    return list(dict.fromkeys(said))
+
+
+# ---- rows -------------------------------------------------------------------------------------------
+
+
+def dump_rows(rows: Iterable[Record]) -> str:
+    """Return `rows` as JSON lines. Lone surrogates (from broken JSON escapes) are kept as escapes."""
+    return "".join(json.dumps(r.model_dump(mode="json"), ensure_ascii=False) + "\n" for r in rows)
+
+
+def read_rows(path: Path, kind: type[AnyRecord]) -> list[AnyRecord]:
+    """Read a file of JSON lines that tutelage wrote.
+
+    Raises:
+        DataError: names the file and line that is not a valid `kind`.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(kind.model_validate_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(p) for p in first["loc"]) or "row"
+                raise DataError(
+                    f"{path}, line {number}: not a valid {kind.__name__}: {where}: {first['msg']}"
+                ) from None
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file; errors name the file and what is wrong with it."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file first") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `path` so that it is either the old file or the whole new one, also after a power cut."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and their like into a StoreError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, (ConnectionError, TimeoutError)) or error.errno is None:
+            raise
+        hints = {
+            errno.ENOSPC: "free some space",
+            errno.EDQUOT: "free some space",
+            errno.EFBIG: "the file would be larger than allowed here",
+        }
+        hint = hints.get(error.errno, "choose another folder with artifacts=...")
+        raise StoreError(
+            f"{error.filename or path}: cannot be written ({error.strerror}); {hint}. "
+            "What was finished is kept; the same command goes on from there"
+        ) from None
+
+
+# ---- work -------------------------------------------------------------------------------------------
+
+
+class Work:
+    """An artifact being made: its folder, its counts, and the last step that makes it finished."""
+
+    def __init__(self, root: Path, stage: str, label: str, identity: dict[str, Any]) -> None:
+        self.root, self.stage, self.label = root, stage, label
+        self.identity = {"stage": stage, **identity}
+        self.fingerprint = digest(self.identity, 64)
+        self.folder = root / f"{STAGES.index(stage) + 1}-{stage}"
+        self.path = self._find() or self.folder / f"{label}-{self.fingerprint[:8]}"
+        self.counts: dict[str, int] = {}
+        self.started = time.monotonic()
+
+    def _find(self) -> Path | None:
+        """A folder of this fingerprint, whatever its label: finished ones first, then unfinished ones."""
+        found = sorted(self.folder.glob(f"*-{self.fingerprint[:8]}"), key=lambda p: (not is_artifact(p), p.name))
+        return found[0] if found else None
+
+    def finished(self) -> Artifact | None:
+        """Return the artifact if it is already there."""
+        if not is_artifact(self.path):
+            return None
+        artifact = Artifact.open(self.path)
+        if artifact.record.fingerprint != self.fingerprint:
+            raise StoreError(
+                f"{self.path}: holds an artifact of other settings whose fingerprint begins alike; move it away"
+            )
+        return artifact
+
+    def why(self) -> str:
+        """Say why the stage has to run: new, to be continued, or what changed since the last one."""
+        if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+            return "goes on where it stopped"
+        made = [a for a in all_artifacts(self.root) if a.record.stage == self.stage]
+        last = [a for a in made if a.record.label == self.label][-1:]
+        said = changes(last[0].record.identity, self.identity) if last else []
+        return "; ".join(said[:6]) if said else "new"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            StoreError: another process is making the same artifact.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"{self.path}: another process is making this artifact now; wait for it, "
+                    "then run the command again"
+                ) from None
+            yield
+
+    def count(self, what: str, num: int) -> None:
+        """Record how many of something there were: rows made, skipped, and why."""
+        self.counts[what] = self.counts.get(what, 0) + num
+
+    def write(self, name: str, rows: Iterable[Record]) -> None:
+        """Write a file of rows, whole or not at all."""
+        write_atomically(self.path / name, dump_rows(rows))
+
+    def finish(self, config: dict[str, Any], inputs: dict[str, InputRecord], made: Made) -> Artifact:
+        """Write `record.json`, which makes the folder an artifact."""
+        record = ArtifactRecord(
+            stage=self.stage,
+            label=self.label,
+            fingerprint=self.fingerprint,
+            identity=self.identity,
+            inputs=inputs,
+            config=config,
+            counts=self.counts,
+            code=code_versions(),
+            finished_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            seconds=round(time.monotonic() - self.started, 3),
+            **{name: getattr(made, name) for name in Made.model_fields},
+        )
+        text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.path / RECORD, text)
+        (self.path / ".lock").unlink(missing_ok=True)
+        return Artifact(path=self.path, record=record)
+
+
+class Made(Record):
+    """What a stage's body hands back for the record."""
+
+    summary: dict[str, Any] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    checkpoint: Checkpoint | None = None
+    win_rate: WinRate | None = None
+
+
+def code_versions() -> dict[str, str]:
+    """Return the versions of this package, Python and the libraries that shape a result."""
+    versions = {"tutelage": __version__, "python": platform.python_version()}
+    for package in ("torch", "transformers", "tokenizers"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

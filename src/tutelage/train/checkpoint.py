@@ -1,0 +1,158 @@
+"""Hugging Face folders in and out. A checkpoint is either whole or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tutelage.config import nearest, preset_names
+from tutelage.errors import MissingExtraError, ModelError, StoreError
+from tutelage.inputs import Model
+from tutelage.records import Checkpoint
+from tutelage.train.encode import Encoder
+
+CHECKPOINT = "checkpoint"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
+
+
+def require_torch() -> None:
+    """Import what training needs, or say how to get it."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this stage needs {error.name}, which is not installed: pip install 'tutelage[train]'"
+        ) from None
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    torch.set_float32_matmul_precision("high")
+
+
+def device() -> Any:
+    """Return the CUDA device if there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _chat_template(name_or_path: str) -> str:
+    """Read a chat format that comes with the package, or a .jinja file."""
+    path = Path(name_or_path)
+    if path.suffix == ".jinja":
+        if not path.is_file():
+            raise ModelError(f"chat_format {name_or_path}: no such file")
+        return path.read_text("utf-8")
+    folder = resources.files("tutelage") / "presets" / "chat_format"
+    names = [p.name.removesuffix(".jinja") for p in folder.iterdir()]
+    if name_or_path not in names:
+        raise ModelError(
+            f"chat_format {name_or_path!r}: unknown{nearest(name_or_path, names)} "
+            f"(there are: {', '.join(sorted(names))}, or a .jinja file)"
+        )
+    return (folder / f"{name_or_path}.jinja").read_text("utf-8")
+
+
+def load_encoder(model: Model) -> Encoder:
+    """Load the tokenizer of `model` with its chat format.
+
+    Raises:
+        ModelError: no such model, no tokenizer, no chat template.
+    """
+    require_torch()
+    from transformers import AutoTokenizer
+
+    folder = model.folder()
+    if Path(folder).is_dir() and not any((Path(folder) / name).exists() for name in _TOKENIZER_FILES):
+        raise ModelError(f"{folder}: has no tokenizer (looked for {', '.join(_TOKENIZER_FILES)}); copy it there")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main")
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(_cannot_load(model, "tokenizer", error)) from None
+    if model.chat_format is not None:
+        tokenizer.chat_template = _chat_template(model.chat_format)
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"{model.path}: has no chat template, so it is unknown how to write a conversation for it; "
+            "give model.chat_format=human_assistant, model.chat_format=chatml, or a .jinja file"
+        )
+    return Encoder(tokenizer)
+
+
+def load_model(model: Model, dtype: str = "float32") -> Any:
+    """Load a causal language model with weights in `dtype` onto the device, dropout off.
+
+    Raises:
+        ModelError: no such folder or Hub name, or weights that are missing or broken.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model.folder(), revision=model.revision or "main", dtype=getattr(torch, dtype)
+        )
+    except Exception as error:  # safetensors, hub and config errors share no base class
+        raise ModelError(_cannot_load(model, "model", error)) from None
+    # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
+    # nonzero margin at step 0.
+    return loaded.to(device()).eval()
+
+
+def _cannot_load(model: Model, what: str, error: Exception) -> str:
+    said = " ".join(str(error).split())[:300]
+    hint = nearest(model.path, preset_names("model"))
+    if not Path(model.folder()).exists():
+        return (
+            f"{model.path}: no preset, folder or model on the Hub of that name can be loaded{hint} ({what}: {said})"
+        )
+    return f"{model.path}: the {what} cannot be loaded: {said}"
+
+
+def context_length(model: Any) -> int:
+    """Return how many tokens the model can attend to."""
+    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+
+
+def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
+    """Save weights, tokenizer, chat template and generation settings as `folder`, whole or not at all.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.generation_config.eos_token_id = encoder.end_id
+    model.generation_config.pad_token_id = pad_id(encoder)
+    try:
+        model.save_pretrained(temporary)
+        encoder.tokenizer.save_pretrained(temporary)
+    except SafetensorError as error:
+        raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def checkpoint_record(model: Model, encoder: Encoder, step: int) -> Checkpoint:
+    """Return what the record says of a checkpoint trained from `model`."""
+    made = model.artifact()
+    base = made.record.checkpoint.base_model if made and made.record.checkpoint else model.path
+    return Checkpoint(
+        path=CHECKPOINT,
+        base_model=base,
+        parent=made.record.fingerprint if made else None,
+        step=step,
+        chat_template=str(encoder.tokenizer.chat_template),
+    )
+
+
+def pad_id(encoder: Encoder) -> int:
+    """Return the id to pad with; any will do where an attention mask hides it."""
+    pad = encoder.tokenizer.pad_token_id
+    return int(encoder.end_id if pad is None else pad)

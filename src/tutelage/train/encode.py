@@ -1,0 +1,122 @@
+"""Text -> token ids, once, in one place: the same for SFT, DPO, reward models, sampling and evaluation.
+
+The prompt is the chat template's text with its opening for the assistant; the completion is what follows,
+and the end-of-turn token is the one the template puts after an assistant's words. Texts that hold one of
+the model's special tokens are refused: encoded as that token they could end a turn or open another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tutelage.errors import ModelError
+from tutelage.records import Completion, Message, Prompt
+
+_PROBE = "probe-of-the-chat-template"
+
+
+class Unusable(Exception):  # noqa: N818 - not an error: a row that is skipped and counted under this reason
+    """A text that cannot be used; the message is the reason it is counted under."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    cut: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        """Prompt and completion together."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+class Encoder:
+    """Encodes with one tokenizer and its chat template.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or no token that ends a turn.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            raise ModelError("the tokenizer has no chat template")
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        special = set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}
+        self._special = re.compile("|".join(re.escape(t) for t in sorted(special, key=len, reverse=True)))
+        self.end_id = self._end_of_turn()
+
+    def _end_of_turn(self) -> int:
+        """The first special token the template writes after the assistant's text, else the tokenizer's EOS."""
+        turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        found = self._special.search(text.partition(_PROBE)[2])
+        if found is not None:
+            return int(self.tokenizer.convert_tokens_to_ids(found[0]))
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError("neither the chat template nor the tokenizer has a token that ends a turn")
+        return int(self.tokenizer.eos_token_id)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _check(self, what: str, text: str) -> None:
+        found = self._special.search(text)
+        if found is not None:
+            raise Unusable(f"the {what} contains the special token {found[0]}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Unusable(f"the {what} contains half a character (a lone surrogate)") from None
+
+    def _prompt_text(self, messages: Sequence[Message]) -> str:
+        for message in messages:
+            self._check("prompt", message.content)
+        turns = [m.model_dump() for m in messages]
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # a template raises what its author wrote, e.g. for system messages
+            raise Unusable(f"the chat template refuses the prompt: {error}") from None
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return the ids a model is given to complete `prompt`.
+
+        Raises:
+            Unusable: the prompt holds a special token or half a character, or the template refuses it.
+        """
+        return tuple(self._ids(self._prompt_text(prompt.messages)))
+
+    def example(self, prompt: Prompt, completion: Completion, max_tokens: int) -> Example:
+        """Encode `completion` after `prompt`; the completion is cut, and then not ended, at `max_tokens` in all.
+
+        The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, the
+        completion is encoded alone, because sampling also starts right after the prompt's tokens.
+
+        Raises:
+            Unusable: as `prompt_ids`; the completion is empty; the prompt alone fills `max_tokens`.
+        """
+        if not completion.text.strip():
+            raise Unusable("the completion is empty")
+        self._check("completion", completion.text)
+        text = self._prompt_text(prompt.messages)
+        before = self._ids(text)
+        joined = self._ids(text + completion.text)
+        ids = joined[len(before) :] if joined[: len(before)] == before else self._ids(completion.text)
+        if completion.ended:
+            ids.append(self.end_id)
+        room = max_tokens - len(before)
+        if room < 1:
+            raise Unusable(f"the prompt is longer than max_length ({max_tokens} tokens)")
+        return Example(completion.id, tuple(before), tuple(ids[:room]), cut=len(ids) > room)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of sampled `ids`, without special tokens."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text

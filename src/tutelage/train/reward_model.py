@@ -1,0 +1,56 @@
+"""A causal language model with a scoring head instead of its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tutelage.errors import ModelError
+from tutelage.inputs import Model
+from tutelage.train.checkpoint import device, pad_id
+from tutelage.train.encode import Encoder
+from tutelage.train.logps import collate, split_by_budget
+from tutelage.train.loop import autocast
+from tutelage.train.objectives import PairExample, reward_scores
+from tutelage.train.settings import Training
+
+
+def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
+    """Load `source` as a sequence classifier with one output; the head is new and seeded.
+
+    Hugging Face scores the last token that is not padding. If padding and end of turn were one token, the
+    end of the completion would never be scored, so such a tokenizer gets another padding token.
+
+    Raises:
+        ModelError: the architecture has no sequence classifier.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(seed)
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source.folder(), revision=source.revision or "main", num_labels=1, dtype=torch.float32
+        )
+    except Exception as error:  # safetensors, hub and config errors share no base class
+        raise ModelError(f"{source.path}: cannot be loaded as a reward model: {error}") from None
+    if pad_id(encoder) == encoder.end_id:
+        encoder.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+        model.resize_token_embeddings(max(len(encoder.tokenizer), model.config.vocab_size))
+    model.config.pad_token_id = pad_id(encoder)
+    return model.to(device()).eval()
+
+
+@torch.no_grad()
+def ranked_rightly(model: Any, pairs: Sequence[PairExample], settings: Training) -> list[float]:
+    """Return 1 for each pair whose chosen completion scores higher, else 0."""
+    right: list[float] = []
+    for micro in split_by_budget(pairs, lambda p: p.num_tokens, settings.micro_batch_tokens):
+        batch = [p.chosen for p in micro] + [p.rejected for p in micro]
+        with autocast(model.device, settings.precision):
+            chosen, rejected = reward_scores(
+                model, collate(batch, model.device, pad=model.config.pad_token_id)
+            ).chunk(2)
+        right += (chosen > rejected).double().tolist()
+    return right

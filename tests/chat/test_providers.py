@@ -1,0 +1,182 @@
+"""The wire formats: only what was asked for and is accepted is sent; what comes back is read or refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tutelage.chat import ChatReply, ChatRequest, Endpoint
+from tutelage.chat.providers import NotAReplyError, read_reply, sent_sampling, wire_body, wire_key
+from tutelage.errors import ConfigError
+from tutelage.records import Message, Sampling
+
+MESSAGES = (
+    Message(role="system", content="Be brief."),
+    Message(role="user", content="Hi"),
+    Message(role="assistant", content="Hello"),
+    Message(role="user", content="Why?"),
+)
+ALL = Sampling(temperature=0.5, top_p=0.9, max_tokens=7, seed=3)
+OPENAI = Endpoint(provider="openai", model="m", base_url="http://h/v1")
+CLAUDE = Endpoint(provider="anthropic", model="m", base_url="http://h", sends_temperature=False)
+OLD_CLAUDE = Endpoint(provider="anthropic", model="m", base_url="http://h", api_version="2023-06-01")
+
+
+def openai_reply(**choice: Any) -> str:
+    whole = {"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"} | choice
+    return json.dumps({"choices": [whole], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+
+
+def claude_reply(**fields: Any) -> str:
+    return json.dumps({"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"} | fields)
+
+
+def read(raw: str, provider: Any = "openai") -> ChatReply:
+    return read_reply(provider, raw, Sampling(), cached=False)
+
+
+def test_openai_is_sent_what_was_asked_and_nothing_else() -> None:
+    body = wire_body(OPENAI, ChatRequest(messages=MESSAGES, sampling=ALL))
+    assert body == {
+        "model": "m",
+        "messages": [{"role": m.role, "content": m.content} for m in MESSAGES],
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 7,
+        "seed": 3,
+    }
+    assert wire_body(OPENAI, ChatRequest(messages=MESSAGES)).keys() == {"model", "messages"}
+
+
+def test_a_model_that_takes_no_temperature_is_sent_none_and_the_reply_says_so() -> None:
+    endpoint = OPENAI.model_copy(
+        update={"sends_temperature": False, "max_tokens_field": "max_completion_tokens"}
+    )
+    body = wire_body(endpoint, ChatRequest(messages=MESSAGES, sampling=ALL))
+    assert body.keys() == {"model", "messages", "max_completion_tokens", "seed"}
+    assert sent_sampling(body) == Sampling(max_tokens=7, seed=3)
+
+
+def test_anthropic_gets_the_system_message_apart_and_no_seed() -> None:
+    body = wire_body(OLD_CLAUDE, ChatRequest(messages=MESSAGES, sampling=ALL))
+    assert body["system"] == "Be brief."
+    assert [m["role"] for m in body["messages"]] == ["user", "assistant", "user"]
+    assert sent_sampling(body) == Sampling(temperature=0.5, top_p=0.9, max_tokens=7)
+    newer = wire_body(CLAUDE, ChatRequest(messages=MESSAGES[1:], sampling=ALL))
+    assert newer.keys() == {"model", "messages", "max_tokens"}
+
+
+def test_anthropic_without_a_limit_on_tokens_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="set max_tokens"):
+        wire_body(CLAUDE, ChatRequest(messages=MESSAGES))
+
+
+def test_whatever_changes_the_question_changes_the_key() -> None:
+    request = ChatRequest(messages=MESSAGES, sampling=ALL)
+    base = wire_key(OPENAI, wire_body(OPENAI, request), 0)
+    assert base == wire_key(OPENAI, wire_body(OPENAI, request), 0)
+    others = {wire_key(OPENAI, wire_body(OPENAI, request), 1)}
+    for change in (
+        {"model": "other"},
+        {"base_url": "http://other/v1"},
+        {"sends_temperature": False},
+        {"max_tokens_field": "max_completion_tokens"},
+    ):
+        endpoint = OPENAI.model_copy(update=change)
+        others.add(wire_key(endpoint, wire_body(endpoint, request), 0))
+    for sampling in ({"temperature": 0.6}, {"top_p": 1.0}, {"max_tokens": 8}, {"seed": 4}):
+        asked = request.model_copy(update={"sampling": ALL.model_copy(update=sampling)})
+        others.add(wire_key(OPENAI, wire_body(OPENAI, asked), 0))
+    swapped = ChatRequest(messages=MESSAGES[1:], sampling=ALL)
+    others.add(wire_key(OPENAI, wire_body(OPENAI, swapped), 0))
+    others |= {wire_key(e, wire_body(CLAUDE, request), 0) for e in (CLAUDE, OLD_CLAUDE)}
+    assert len(others | {base}) == 13
+
+
+def test_pace_does_not_change_the_key() -> None:
+    body = wire_body(OPENAI, ChatRequest(messages=MESSAGES))
+    slower = OPENAI.model_copy(update={"max_concurrency": 1, "api_key_env": "A_KEY"})
+    assert wire_key(slower, body, 0) == wire_key(OPENAI, body, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "filtered"),
+        ("tool_calls", "unknown"),
+        (None, "unknown"),
+        (["stop"], "unknown"),
+    ],
+)
+def test_openai_finish_reasons_are_read(name: object, means: str) -> None:
+    assert read(openai_reply(finish_reason=name)).stop_reason == means
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("refusal", "filtered"),
+        ("pause_turn", "unknown"),
+    ],
+)
+def test_anthropic_stop_reasons_are_read(name: str, means: str) -> None:
+    assert read(claude_reply(stop_reason=name), "anthropic").stop_reason == means
+
+
+def test_tokens_are_counted_and_the_price_is_unknown() -> None:
+    usage = read(openai_reply()).usage
+    assert (usage.requests, usage.input_tokens, usage.output_tokens, usage.dollars) == (1, 3, 2, None)
+    claude = read(claude_reply(usage={"input_tokens": 5, "output_tokens": 6}), "anthropic").usage
+    assert (claude.input_tokens, claude.output_tokens) == (5, 6)
+
+
+@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "many"}, {"prompt_tokens": -1}])
+def test_a_server_that_cannot_count_does_not_lose_its_reply(usage: object) -> None:
+    reply = json.dumps({"choices": [{"message": {"content": "Hi"}}], "usage": usage})
+    assert (read(reply).text, read(reply).usage.input_tokens) == ("Hi", 0)
+
+
+def test_an_empty_text_is_a_reply() -> None:
+    assert read(openai_reply(message={"content": ""})).text == ""
+    assert read(openai_reply(message={"content": None})).text == ""
+    assert read(claude_reply(content=[]), "anthropic").text == ""
+
+
+def test_a_refusal_is_filtered() -> None:
+    assert read(openai_reply(message={"content": None, "refusal": "I won't."})).stop_reason == "filtered"
+
+
+def test_only_the_text_blocks_of_anthropic_are_the_completion() -> None:
+    blocks = [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b"},
+    ]
+    assert read(claude_reply(content=blocks), "anthropic").text == "ab"
+
+
+def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
+    reply = read(openai_reply(message={"content": "a\ud800b 😀"}))
+    assert reply.text == "a\ufffdb 😀"
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *["", "<html>", "null", "[]", "{}", '{"error": {"message": "busy"}}', '{"choices": []}'],
+        '{"choices": [{"message": {"content": ["x"]}}], "content": [{"type": "text", "text": 1}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_not_a_reply_is_refused(raw: str, provider: str) -> None:
+    with pytest.raises(NotAReplyError):
+        read(raw, provider)
