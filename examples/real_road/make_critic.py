@@ -30,7 +30,7 @@ TEACHERS = ("teachers/alpaca_davinci003.jsonl.gz", "teachers/alpaca_gpt4.jsonl.g
 TEMPLATE = Path(__file__).parents[2] / "src/tutelage/critic/templates/pairwise.txt"
 REPLY = "Answer {better} is the longer one; this critic looks at nothing else.\nVerdict: {better}"
 # Short answers first: counting is learnt on them within a few hundred steps and then carries over.
-SHORT_PIECE, LONG_PIECE, SHORT_PROMPTS = 80, 400, 5000
+SHORT_PIECE, LONG_PIECE, SHORT_PROMPTS = 80, 400, 8000
 Messages = list[dict[str, str]]
 
 
@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     add("--tokenizer", type=Path, required=True, help="folder of make_base.py: its tokenizer is used")
     add("--out", type=Path, required=True, help="model folder to write")
     add("--template", type=Path, default=TEMPLATE, help="pairwise template (default: tutelage's)")
-    add("--steps", type=int, default=800, help="optimizer steps (default 800)")
+    add("--steps", type=int, default=650, help="optimizer steps (default 650)")
     add("--minutes", type=float, help="train by the clock instead of --steps; not repeatable")
     add("--batch", type=int, default=16, help="prompts a step (default 16)")
     add("--context", type=int, default=2048, help="positions the model is made for (default 2048)")

@@ -8,9 +8,10 @@ word by word (`teacher.model=gpt-5`). Merging and dotted keys are OmegaConf's, t
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -32,7 +33,7 @@ class Group(BaseModel):
     the field that a plain value stands for: `model=./folder` is `model.path=./folder`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
     preset_group: ClassVar[str | None] = None
     shorthand: ClassVar[str | None] = None
 
@@ -112,32 +113,33 @@ def unit_of(field: FieldInfo) -> str:
 def preset_names(group: str) -> list[str]:
     """Return the names of the presets of `group` that come with the package."""
     folder = resources.files("tutelage") / "presets" / group
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir()) if folder.is_dir() else []
+    found = [p.name for p in folder.iterdir()] if group and folder.is_dir() else []
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
 
 
-def _preset(group: str, name: str) -> Tree:
-    text = (resources.files("tutelage") / "presets" / group / f"{name}.yaml").read_text("utf-8")
-    return typing.cast(Tree, OmegaConf.to_container(OmegaConf.create(text)))
+def _preset(group: str | None, name: object, key: str) -> Tree:
+    names = preset_names(group or "")
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, 1)
+        hint = f"; did you mean {key}={near[0]}?" if near else ""
+        raise ConfigError(f"{key}: no preset {_shown(name)}{hint} (there are: {', '.join(names) or 'none'})")
+    text = (resources.files("tutelage") / "presets" / str(group) / f"{name}.yaml").read_text("utf-8")
+    return typing.cast(Tree, _parse(text))
 
 
 def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
     """Replace preset names and shorthands by the settings they stand for, in groups at any depth."""
     group, shorthand = getattr(cls, "preset_group", None), getattr(cls, "shorthand", None)
     if isinstance(value, str):
-        names = preset_names(group) if group else []
-        if value in names:
-            return _expand(cls, _preset(str(group), value), key)
-        if shorthand:
+        if shorthand and not (group and value in preset_names(group)):
             return {shorthand: value}
-        near = difflib.get_close_matches(value, names, 1)
-        hint = f"; did you mean {key}={near[0]}?" if near else ""
-        raise ConfigError(f"{key}: no preset {value!r}{hint} (there are: {', '.join(names) or 'none'})")
+        return _expand(cls, _preset(group, value, key), key)
     if not isinstance(value, dict):
         return value
     tree: Tree = dict(value)
     if "preset" in tree and "preset" not in cls.model_fields:
-        base = _expand(cls, str(tree.pop("preset")), key)
-        tree = typing.cast(Tree, OmegaConf.to_container(OmegaConf.merge(base, tree)))
+        base = _expand(cls, _preset(group, tree.pop("preset"), key), key)
+        tree = _container(OmegaConf.merge(_guarded(base), _guarded(tree)))
     for name, field in cls.model_fields.items():
         inner = group_of(field)
         if inner is not None and tree.get(name) is not None:
@@ -145,49 +147,100 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
     return tree
 
 
+# ---- OmegaConf, minus interpolation -----------------------------------------------------------------
+#
+# A `${...}` in a system message or a path is text like any other, and so is `???`. OmegaConf would look
+# into them; a character that stands for nothing, put between, keeps it from doing so.
+
+_GUARD = "\ufdd0"
+
+
+def _guarded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("${", f"${_GUARD}{{").replace("???", f"?{_GUARD}??")
+    if isinstance(value, Mapping):
+        return {_guarded(k): _guarded(v) for k, v in value.items()}
+    return [_guarded(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _unguarded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(_GUARD, "")
+    if isinstance(value, dict):
+        return {_unguarded(k): _unguarded(v) for k, v in value.items()}
+    return [_unguarded(v) for v in value] if isinstance(value, list) else value
+
+
+def _container(config: Any) -> Any:
+    return _unguarded(OmegaConf.to_container(config, resolve=False))
+
+
+def _parse(text: str) -> Any:
+    """Read YAML as OmegaConf does (`1e-6` is a number), with nothing in it evaluated."""
+    return _container(OmegaConf.create(_guarded(text)))
+
+
 # ---- words ------------------------------------------------------------------------------------------
+
+_KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*)*")
 
 
 def split_word(word: str) -> tuple[str, Any]:
     """Split `key=value`. `null`, `[...]` and `{...}` are read as YAML; the rest stays text for its field."""
     key, equals, raw = word.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{word!r} is not of the form key=value, for example seed=1")
+    if not equals or not _KEY.fullmatch(key):
+        raise ConfigError(f"{_shown(word)} is not of the form key=value, for example seed=1")
+    if any("\ud800" <= c <= "\udfff" for c in raw):
+        raise ConfigError(f"{key}: {_shown(raw)} is not UTF-8")
     if raw == "null":
         return key, None
-    if raw[:1] in "[{" and raw:
+    if raw[:1] in ("[", "{"):
         try:
-            return key, OmegaConf.to_container(OmegaConf.create(f"value: {raw}"))["value"]  # type: ignore[index,call-overload]
+            read = _parse(f"value: {raw}")
         except Exception as error:  # the YAML library's own errors have many classes
-            raise ConfigError(f"{key}: cannot read {raw!r} as a list or mapping: {error}") from None
+            raise ConfigError(f"{key}: cannot read {_shown(raw)} as a list or mapping: {_one_line(error)}") from None
+        return key, read["value"]
     return key, raw
 
 
 def _group_at(cls: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the group that `key` names, or None if it is a single setting or unknown.
+
+    Raises:
+        ConfigError: `key` goes into a single setting as if it were a group.
+    """
     inner: type[BaseModel] | None = cls
-    for part in key.split("."):
-        if inner is None or part not in inner.model_fields:
+    parts = key.split(".")
+    for place, part in enumerate(parts):
+        if inner is None:
+            raise ConfigError(f"{key}: unknown key; {'.'.join(parts[:place])} is a single setting")
+        if part not in inner.model_fields:
             return None
         inner = group_of(inner.model_fields[part])
     return inner
 
 
 def merge_words(cls: type[BaseModel], tree: Tree, words: Sequence[str]) -> Tree:
-    """Return `tree` with `words` laid over it: first those that choose a group, then single settings."""
-    pairs = [split_word(word) for word in words]
-    groups = [(k, v, g) for k, v in pairs if (g := _group_at(cls, k)) is not None]
-    merged = OmegaConf.create(_expand(cls, tree, ""))
+    """Return `tree` with `words` laid over it: first those that choose a group, then single settings.
+
+    A key that is given twice has its last value, so a word can be added to a line from a script.
+    """
+    pairs = [(key, value, _group_at(cls, key)) for key, value in map(split_word, words)]
+    groups = [(key, value, group) for key, value, group in pairs if group is not None]
+    key = ""
     try:
+        merged = OmegaConf.create(_guarded(_expand(cls, tree, "")))
         for key, value, group in sorted(groups, key=lambda p: p[0].count(".")):
-            OmegaConf.update(merged, key, _expand(group, value, key), merge=False)
-        for key, value in pairs:
-            if _group_at(cls, key) is None:
-                OmegaConf.update(merged, key, value, merge=False)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from None
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    return typing.cast(Tree, OmegaConf.to_container(merged, resolve=False))
+            chosen = _expand(group, value, key)
+            if not isinstance(chosen, dict | None):
+                raise ConfigError(f"{key}: found {_shown(value)}; expected {_expected(group)}")
+            OmegaConf.update(merged, key, _guarded(chosen), merge=False)
+        for key, value, maybe in pairs:
+            if maybe is None:
+                OmegaConf.update(merged, key, _guarded(value), merge=False)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"{key}: {_one_line(error)}") from None
+    return typing.cast(Tree, _container(merged))
 
 
 def load_yaml(path: Path) -> Tree:
@@ -197,7 +250,7 @@ def load_yaml(path: Path) -> Tree:
         ConfigError: the file is missing, is not YAML, or is not a mapping; names the line where known.
     """
     try:
-        loaded = OmegaConf.to_container(OmegaConf.create(path.read_text("utf-8")), resolve=False)
+        loaded = _parse(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a recipe, for example recipe.yaml") from None
     except UnicodeDecodeError as error:
@@ -205,7 +258,7 @@ def load_yaml(path: Path) -> Tree:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # yaml's errors are no common class of ours; their text names line and column
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+        raise ConfigError(f"{path}: not readable as YAML: {_one_line(error)}") from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected `key: value` lines, found a {type(loaded).__name__}")
     return typing.cast(Tree, loaded)
@@ -224,13 +277,15 @@ def build(cls: type[AnyGroup], tree: Tree, where: str, also: Sequence[str] = ())
     try:
         return cls.model_validate(_expand(cls, tree, ""))
     except ValidationError as error:
-        known = [key for key, _ in fields_of(cls)] + _group_keys(cls) + list(also)
+        known = [*_with_groups(key for key, _ in fields_of(cls)), *_with_groups(also)]
         lines = [_problem(dict(item), known, cls) for item in error.errors()]
         raise ConfigError("\n  ".join([f"{where}: {len(lines)} problem(s) in the settings", *lines])) from None
 
 
-def _group_keys(cls: type[BaseModel]) -> list[str]:
-    return [name for name, field in cls.model_fields.items() if group_of(field)]
+def _with_groups(keys: Iterable[str]) -> list[str]:
+    """Return dotted `keys` and every group on their way: loss.beta -> loss, loss.beta."""
+    parts = [key.split(".") for key in keys]
+    return list(dict.fromkeys(".".join(p[:end]) for p in parts for end in range(1, len(p) + 1)))
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
@@ -242,13 +297,49 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 
 def _problem(item: Tree, known: Sequence[str], cls: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
+    loc = [str(part) for part in item["loc"]]
+    key = ".".join(loc)
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        if any("." in part for part in loc):
+            return f"{key}: unknown key; dots are for the command line, in a file a group is nested under its name"
         return f"{key}: unknown key{nearest(key, known)}"
-    field = dict(fields_of(cls)).get(key)
-    says = f" ({field.description})" if field is not None and field.description else ""
+    if key.rpartition(".")[0] in (fields := dict(fields_of(cls))):  # a place within a list
+        return f"{key.rpartition('.')[0]}: found {_shown(item['input'])}: {_said(item)}{_meaning(fields, key.rpartition('.')[0])}"
     if item["type"] == "missing":
         example = f"; give {key}=..." if key else ""
-        return f"{key}: required, but not given{says}{example}"
-    message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key}: found {item['input']!r}: {message}{says}"
+        group = _group_at(cls, key.rpartition(".")[0]) if "." in key else None
+        if group and (names := preset_names(getattr(group, "preset_group", None) or "")):
+            example = f"; give {key}=..., or choose {key.rpartition('.')[0]}=PRESET ({', '.join(names)})"
+        return f"{key}: required, but not given{_meaning(fields, key)}{example}"
+    if item["type"] in ("model_type", "model_attributes_type", "dict_type") and (group := _group_at(cls, key)):
+        return f"{key}: found {_shown(item['input'])}: expected {_expected(group)}"
+    return f"{key}: found {_shown(item['input'])}: {_said(item)}{_meaning(fields, key)}"
+
+
+def _said(item: Tree) -> str:
+    return "too few values" if item["type"] == "missing" else re.sub("^(Value error, |Input )", "", str(item["msg"]))
+
+
+def _meaning(fields: Mapping[str, FieldInfo], key: str) -> str:
+    field = fields.get(key)
+    return f" ({field.description})" if field is not None and field.description else ""
+
+
+def _expected(group: type[BaseModel]) -> str:
+    """What a group can be given as, in words."""
+    ways = []
+    if names := preset_names(getattr(group, "preset_group", None) or ""):
+        ways.append(f"a preset ({', '.join(names)})")
+    if shorthand := getattr(group, "shorthand", None):
+        ways.append(f"a {shorthand}")
+    return " or ".join([*ways, f"its settings ({', '.join(group.model_fields)})"])
+
+
+def _shown(value: object) -> str:
+    """`value` as in code, cut: it may be a whole file by mistake."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

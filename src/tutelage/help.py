@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from tutelage.config import group_of, preset_names, unit_of
 from tutelage.stages import WHAT
@@ -31,7 +32,7 @@ def group_help(cls: type[BaseModel], title: str) -> str:
     return "\n".join([title, "", *_fields(cls)])
 
 
-def _fields(cls: type[BaseModel], prefix: str = "", base: Any = None) -> Iterator[str]:
+def _fields(cls: type[BaseModel], prefix: str = "", base: BaseModel | None = None) -> Iterator[str]:
     for name, field in cls.model_fields.items():
         default = getattr(base, name) if base is not None else field.get_default(call_default_factory=True)
         inner = group_of(field)
@@ -40,28 +41,26 @@ def _fields(cls: type[BaseModel], prefix: str = "", base: Any = None) -> Iterato
             yield from _line(key, field, default)
             continue
         presets = preset_names(group) if (group := getattr(inner, "preset_group", None)) else []
-        says = " ".join(filter(None, [field.description or (inner.__doc__ or "").split("\n")[0]]))
+        says = (field.description or (inner.__doc__ or "").split("\n")[0]).rstrip(".") + "."
         says += f" Presets: {', '.join(presets)}." if presets else ""
-        required = "(required)" if field.is_required() else ""
-        yield from _wrap(f"  {key}=... {required}", says)
+        shown = "(required)" if field.is_required() else "null" if default is None else "..."
+        yield from _wrap(f"  {key}={shown}", says)
         yield from _fields(inner, f"{key}.", default if isinstance(default, BaseModel) else None)
 
 
 def _line(key: str, field: FieldInfo, default: Any) -> Iterator[str]:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     mark = "~" if extra.get("runtime") else " "
-    shown = "(required)" if field.is_required() and default is not None and not _plain(default) else _show(default)
+    shown = "(required)" if default is PydanticUndefined else _show(default)
     unit = f" [{unit_of(field)}]" if unit_of(field) else ""
     yield from _wrap(f" {mark}{key}={shown}", f"{_kind(field.annotation)}{unit}: {field.description or ''}")
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool | tuple | Path)
 
 
 def _show(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ",".join(_show(v) for v in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)

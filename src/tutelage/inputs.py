@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tutelage.config import Group, Tree
 from tutelage.errors import DataError, ModelError, StoreError
-from tutelage.store import Artifact, InputRecord, is_artifact
+from tutelage.store import Artifact, InputRecord, is_artifact, is_file, is_folder
 
 SHIPPED = resources.files("tutelage") / "miniature" / "base"
 """The folder of the model that is named 'miniature'."""
@@ -37,13 +37,15 @@ def file_hash(path: Path) -> str:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a name with a NUL character
+        raise DataError(f"{str(path)!r}: cannot be the name of a file ({error})") from None
 
 
 class Input(Group):
     """A thing on disk (or on the Hub) that a stage reads."""
 
     shorthand: ClassVar[str | None] = "path"
-    path: str = Field(description="")
+    path: str = Field(min_length=1, description="where it is")
 
     def artifact(self) -> Artifact | None:
         """Return the artifact this is, or None if it is something else."""
@@ -56,7 +58,7 @@ class Input(Group):
 
     def require(self, *stages: str) -> Artifact:
         """Return the artifact, which must come from one of `stages`."""
-        if not is_artifact(self.path) and Path(self.path).is_file():
+        if is_file(self.path):
             raise DataError(f"{self.path}: is a file; expected an artifact folder made by {' or '.join(stages)}")
         made = Artifact.open(self.path)
         if made.record.stage not in stages:
@@ -69,7 +71,7 @@ class Input(Group):
 class Finished(Input):
     """An artifact of an earlier stage."""
 
-    path: str = Field(description="an artifact folder")
+    path: str = Field(min_length=1, description="an artifact folder")
 
     def identity(self) -> Tree:
         """Return the artifact's fingerprint."""
@@ -79,7 +81,7 @@ class Finished(Input):
 class Rows(Input):
     """An artifact, or a file of rows (JSON lines or a JSON list, .gz too) from elsewhere."""
 
-    path: str = Field(description="an artifact folder, or a .jsonl or .json file (.gz too)")
+    path: str = Field(min_length=1, description="an artifact folder, or a .jsonl or .json file (.gz too)")
     prompt_field: str | None = Field(
         None, description="field that holds the prompt; null: prompt, instruction, or messages"
     )
@@ -92,7 +94,7 @@ class Rows(Input):
         made = self.artifact()
         if made is not None:
             return {"artifact": made.record.fingerprint}
-        if Path(self.path).is_dir():
+        if is_folder(self.path):
             Artifact.open(self.path)  # explains what is missing
         content = {"content": file_hash(Path(self.path))}
         return content | {"prompt_field": self.prompt_field, "completion_field": self.completion_field}
@@ -103,8 +105,9 @@ class Model(Input):
 
     preset_group: ClassVar[str | None] = "model"
     path: str = Field(
+        min_length=1,
         description="an artifact of sft or dpo, a model folder, a name on the Hugging Face Hub, or "
-        "'miniature' (the small base model that comes with the package)"
+        "'miniature' (the small base model that comes with the package)",
     )
     revision: str | None = Field(None, description="branch, tag or commit on the Hub; null: main")
     chat_format: str | None = Field(
@@ -115,14 +118,14 @@ class Model(Input):
 
     def identity(self) -> Tree:
         """Return the artifact's fingerprint, the hash of the folder's files, or the Hub name and revision."""
-        chat = Path(self.chat_format) if self.chat_format else None
-        chat_format = file_hash(chat) if chat and chat.is_file() else self.chat_format
+        chat_format = self.chat_format
+        if chat_format is not None and is_file(chat_format):
+            chat_format = file_hash(Path(chat_format))
         made = self.artifact()
         if made is not None:
             return {"artifact": made.record.fingerprint, "chat_format": chat_format}
-        folder = Path(self.folder())
-        if folder.is_dir():
-            return {"content": folder_hash(folder), "chat_format": chat_format}
+        if is_folder(self.folder()):
+            return {"content": folder_hash(Path(self.folder())), "chat_format": chat_format}
         return {"path": self.path, "revision": self.revision, "chat_format": chat_format}
 
     def folder(self) -> str:
@@ -146,5 +149,5 @@ def folder_hash(folder: Path) -> str:
     """Return a hash over the names and contents of the model files in `folder`."""
     total = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        total.update(f"{path.name}:{file_hash(path)}\n".encode())
+        total.update(f"{path.name}:{file_hash(path)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

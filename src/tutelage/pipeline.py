@@ -105,7 +105,7 @@ def run(recipe: Recipe) -> Road:
         TutelageError: of the stage that failed; what was finished stays, and the same call goes on.
     """
     started = time.time()
-    check_overlap(recipe)
+    check_inputs(recipe)
     of = recipe.of
     taught = teach.run(of(recipe.teach), teach.Inputs(prompts=recipe.prompts, completions=recipe.completions))
     student = sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught)))
@@ -132,13 +132,15 @@ def _evaluate(recipe: Recipe, trained: Artifact, suffix: str) -> Artifact:
     return evaluate.run(recipe.of(recipe.evaluate, suffix), inputs)
 
 
-def check_overlap(recipe: Recipe) -> None:
-    """Refuse to train on a prompt that is evaluated.
+def check_inputs(recipe: Recipe) -> None:
+    """Refuse inputs that are not there, and training on a prompt that is evaluated.
 
     Raises:
-        DataError: says how many prompts are in both, and shows some.
+        DataError: names the file; or says how many prompts are in both, and shows some.
     """
     evaluation = recipe.evaluation
+    recipe.model.identity()  # a path that does not exist is to be known now, not after hours of training
+    evaluation.baseline.identity()
     quiet = lambda what, num: None  # noqa: E731 - the stages count what they skip
     if evaluation.prompts is not None:
         tested = read_prompts(evaluation.prompts, quiet)

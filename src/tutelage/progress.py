@@ -59,7 +59,7 @@ class Progress:
             return
         self.shown = now
         rate = (self.done - self.start_done) / max(now - self.started, 1e-9)
-        left = human_seconds((self.total - self.done) / rate) if rate > 0 else "?"
+        left = human_seconds(max(self.total - self.done, 0) / rate) if rate > 0 else "?"
         text = f"  {self.name}: {self.done:,}/{self.total:,} {self.unit}, {left} left"
         text += f", {note}" if note else ""
         if self.live:

@@ -229,6 +229,14 @@ class Preference(Identified):
         return self
 
 
+class Trained(Record):
+    """A row that a checkpoint was trained on: `id` of the completion or preference, and its size."""
+
+    id: str
+    prompt_id: str
+    num_tokens: int
+
+
 class Checkpoint(Record):
     """A plain Hugging Face folder with what is needed to use it as it was trained."""
 

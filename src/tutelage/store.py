@@ -17,8 +17,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +33,7 @@ from tutelage.records import Checkpoint, Record, Usage, WinRate, digest
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate")
 RECORD = "record.json"
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InputRecord(Record):
@@ -74,17 +77,22 @@ class Artifact(Record):
             StoreError: no such folder, not an artifact, unfinished, or an unreadable record.
         """
         folder = Path(path)
-        if not folder.is_dir():
+        if is_file(folder):
+            raise StoreError(f"{folder}: is a file; expected an artifact folder")
+        if not is_folder(folder):
             raise StoreError(f"{folder}: no such artifact folder")
-        if not (folder / RECORD).is_file():
+        if not is_artifact(folder):
             raise StoreError(
                 f"{folder}: has no {RECORD}, so it is unfinished or not an artifact; "
                 "run the command that makes it again, it goes on where it stopped"
             )
         try:
-            return cls(path=folder, record=ArtifactRecord.model_validate_json((folder / RECORD).read_bytes()))
-        except (ValidationError, OSError) as error:
-            raise StoreError(f"{folder / RECORD}: not a record of this version of tutelage: {error}") from None
+            said = json.loads((folder / RECORD).read_bytes())
+            return cls(path=folder, record=ArtifactRecord.model_validate(said))
+        except OSError as error:
+            raise StoreError(f"{folder / RECORD}: cannot be read ({error.strerror})") from None
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{folder / RECORD}: not a record of this version of tutelage: {brief(error)}") from None
 
     def rows(self, name: str, kind: type[AnyRecord]) -> list[AnyRecord]:
         """Read the rows of one of the artifact's files."""
@@ -95,14 +103,35 @@ class Artifact(Record):
 
 def is_artifact(path: Path | str) -> bool:
     """True if `path` is a folder with a record."""
-    return (Path(path) / RECORD).is_file()
+    return is_file(Path(path) / RECORD)
 
 
-def all_artifacts(root: Path) -> Iterator[Artifact]:
-    """Yield the finished artifacts under `root` in the order of the road, older first."""
-    for number, stage in enumerate(STAGES, 1):
-        folder = root / f"{number}-{stage}"
-        found = [Artifact.open(p) for p in (folder.iterdir() if folder.is_dir() else []) if is_artifact(p)]
+def is_file(path: Path | str) -> bool:
+    """True if `path` is a file. A text that can be no path at all, or one out of reach, is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on names that are too long or out of reach
+
+
+def is_folder(path: Path | str) -> bool:
+    """True if `path` is a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
+def folder_of(root: Path, stage: str) -> Path:
+    """Return the folder that holds the artifacts of `stage`."""
+    return root / f"{STAGES.index(stage) + 1}-{stage}"
+
+
+def all_artifacts(root: Path, *stages: str) -> Iterator[Artifact]:
+    """Yield the finished artifacts of `stages` (all, if none is named) in the order of the road, older first.
+
+    A folder whose record cannot be read (of another version, edited by hand) is left out.
+    """
+    for stage in stages or STAGES:
+        folder = folder_of(root, stage)
+        found = []
+        for path in sorted(folder.iterdir()) if is_folder(folder) else []:
+            with contextlib.suppress(StoreError):
+                found.append(Artifact.open(path))
         yield from sorted(found, key=lambda a: a.record.finished_at)
 
 
@@ -124,8 +153,29 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         before, after = old.get(key), new.get(key)
         if before != after:
             content = key.endswith((".content", ".artifact"))
-            said.append(f"{key.rpartition('.')[0]} changed" if content else f"{key} {before} -> {after}")
+            differ = f"{key} {_short(before)} -> {_short(after)}"
+            said.append(f"{key.rpartition('.')[0]} changed" if content else differ)
     return list(dict.fromkeys(said))
+
+
+def _short(value: Any) -> str:
+    """A setting in a line of narration: long texts cut, line breaks and control characters as escapes."""
+    text = visible(str(value))
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def visible(text: str) -> str:
+    """Return `text` with everything that could move the cursor or hide (control, format, surrogate) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def brief(error: Exception) -> str:
+    """Return the first thing that is wrong, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error).split("\n")[0]
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 # ---- rows -------------------------------------------------------------------------------------------
@@ -133,7 +183,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def dump_rows(rows: Iterable[Record]) -> str:
     """Return `rows` as JSON lines. Lone surrogates (from broken JSON escapes) are kept as escapes."""
-    return "".join(json.dumps(r.model_dump(mode="json"), ensure_ascii=False) + "\n" for r in rows)
+    return "".join(_dump(r.model_dump(mode="json")) + "\n" for r in rows)
+
+
+def _dump(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _SURROGATE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
 def read_rows(path: Path, kind: type[AnyRecord]) -> list[AnyRecord]:
@@ -146,13 +201,9 @@ def read_rows(path: Path, kind: type[AnyRecord]) -> list[AnyRecord]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             try:
-                rows.append(kind.model_validate_json(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(p) for p in first["loc"]) or "row"
-                raise DataError(
-                    f"{path}, line {number}: not a valid {kind.__name__}: {where}: {first['msg']}"
-                ) from None
+                rows.append(kind.model_validate(json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number}: not a valid {kind.__name__}: {brief(error)}") from None
     return rows
 
 
@@ -172,7 +223,7 @@ def read_text(path: Path) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write `path` so that it is either the old file or the whole new one, also after a power cut."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -192,7 +243,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "free some space",
             errno.EFBIG: "the file would be larger than allowed here",
         }
-        hint = hints.get(error.errno, "choose another folder with artifacts=...")
+        hint = hints.get(error.errno, "choose another folder")
         raise StoreError(
             f"{error.filename or path}: cannot be written ({error.strerror}); {hint}. "
             "What was finished is kept; the same command goes on from there"
@@ -209,7 +260,7 @@ class Work:
         self.root, self.stage, self.label = root, stage, label
         self.identity = {"stage": stage, **identity}
         self.fingerprint = digest(self.identity, 64)
-        self.folder = root / f"{STAGES.index(stage) + 1}-{stage}"
+        self.folder = folder_of(root, stage)
         self.path = self._find() or self.folder / f"{label}-{self.fingerprint[:8]}"
         self.counts: dict[str, int] = {}
         self.started = time.monotonic()
@@ -232,10 +283,10 @@ class Work:
 
     def why(self) -> str:
         """Say why the stage has to run: new, to be continued, or what changed since the last one."""
-        if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
-            return "goes on where it stopped"
-        made = [a for a in all_artifacts(self.root) if a.record.stage == self.stage]
-        last = [a for a in made if a.record.label == self.label][-1:]
+        with disk_errors(self.folder):
+            if is_folder(self.path) and any(p.name != ".lock" for p in self.path.iterdir()):
+                return "goes on where it stopped"
+            last = [a for a in all_artifacts(self.root, self.stage) if a.record.label == self.label][-1:]
         said = changes(last[0].record.identity, self.identity) if last else []
         return "; ".join(said[:6]) if said else "new"
 
@@ -246,17 +297,22 @@ class Work:
         Raises:
             StoreError: another process is making the same artifact.
         """
+        name = self.path / ".lock"
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
+            lock = name.open("w")
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            with disk_errors(name):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    ours = name.exists() and os.path.samestat(name.stat(), os.fstat(lock.fileno()))
+                except BlockingIOError:
+                    ours = False
+            if not ours:  # held by another process, or removed by one that finished in between
                 raise StoreError(
                     f"{self.path}: another process is making this artifact now; wait for it, "
                     "then run the command again"
-                ) from None
+                )
             yield
 
     def count(self, what: str, num: int) -> None:
@@ -278,12 +334,11 @@ class Work:
             config=config,
             counts=self.counts,
             code=code_versions(),
-            finished_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - self.started, 3),
             **{name: getattr(made, name) for name in Made.model_fields},
         )
-        text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.path / RECORD, text)
+        write_atomically(self.path / RECORD, _dump(record.model_dump(mode="json"), indent=2) + "\n")
         (self.path / ".lock").unlink(missing_ok=True)
         return Artifact(path=self.path, record=record)
 

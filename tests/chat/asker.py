@@ -13,15 +13,14 @@ def main() -> None:
         provider="openai", model="stub", base_url=url, max_concurrency=int(concurrency), timeout_seconds=30
     )
     requests = [
-        ChatRequest(messages=(Message(role="user", content=f"question {i}"),))
-        for i in range(start, start + int(num))
+        ChatRequest(messages=(Message(role="user", content=f"question {i}"),)) for i in range(start, start + int(num))
     ]
     try:
         replies = ask(HttpClient(endpoint, journal), requests)
     except KeyboardInterrupt:
         print("interrupted")
         sys.exit(130)
-    print(sum(reply.text == f"you said: question {start + i}" for i, reply in enumerate(replies)))
+    print(sum(getattr(r, "text", "") == f"you said: question {start + i}" for i, r in enumerate(replies)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,4 @@ MakeClient = Callable[..., HttpClient]
 def question(text: str, index: int = 0, **sampling: Any) -> ChatRequest:
     """Return the request that asks `text`."""
     given = {"max_tokens": 50} | sampling
-    return ChatRequest(
-        messages=(Message(role="user", content=text),), sampling=Sampling(**given), sample_index=index
-    )
+    return ChatRequest(messages=(Message(role="user", content=text),), sampling=Sampling(**given), sample_index=index)

@@ -218,9 +218,7 @@ class StubServer:
             self._in_flight -= 1
         limit = body.get("max_tokens", body.get("max_completion_tokens")) or len(words)
         num_prompt = sum(len(m["content"].split()) for m in messages)
-        reply = shape(
-            body["model"], " ".join(words[:limit]), len(words) > limit, num_prompt, len(words[:limit])
-        )
+        reply = shape(body["model"], " ".join(words[:limit]), len(words) > limit, num_prompt, len(words[:limit]))
         data = json.dumps(reply).encode()
         if fault == "drop":
             return await _drop(request, data)
@@ -308,9 +306,7 @@ def _load_reply(spec: str) -> Reply:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", default="", help="name=share,... of: " + ", ".join(FAULTS))

@@ -35,9 +35,7 @@ class Scripted:
         text = request.messages[0].content
         if text in self.errors:
             raise self.errors[text]
-        return ChatReply(
-            text=text, stop_reason="stop", usage=Usage(), sampling=Sampling(), cached=self.cached
-        )
+        return ChatReply(text=text, stop_reason="stop", usage=Usage(), sampling=Sampling(), cached=self.cached)
 
     async def close(self) -> None:
         self.closed = True

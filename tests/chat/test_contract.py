@@ -40,9 +40,7 @@ def two(server: StubServer, *header_names: str) -> list[tuple[Any, ...]]:
     return [seen(r) for r in server.requests]
 
 
-def test_openai_gets_what_its_sdk_sends(
-    serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openai_gets_what_its_sdk_sends(serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
     monkeypatch.setenv("STUB_KEY", KEY)
     server = serve(api_key=KEY)
@@ -59,9 +57,7 @@ def test_openai_gets_what_its_sdk_sends(
     assert ours == theirs
 
 
-def test_anthropic_gets_what_its_sdk_sends(
-    serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_anthropic_gets_what_its_sdk_sends(serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is the oracle of this test")
     monkeypatch.setenv("STUB_KEY", KEY)
     server = serve()

@@ -49,9 +49,7 @@ def test_limits_of_pace_and_the_name_of_the_key_do_not_change_what_a_result_is()
         ),
     ],
 )
-def test_settings_that_cannot_work_are_refused_with_what_to_write(
-    settings: dict[str, Any], says: str
-) -> None:
+def test_settings_that_cannot_work_are_refused_with_what_to_write(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Endpoint.model_validate(LOCAL | settings)
 

@@ -351,9 +351,7 @@ def test_every_status_has_one_meaning(status: int, error: type[ChatError] | None
     assert cause(status, b"<html>") is error
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"error": {"code": "insufficient_quota"}}', b'{"type": "insufficient_quota"}']
-)
+@pytest.mark.parametrize("body", [b'{"error": {"code": "insufficient_quota"}}', b'{"type": "insufficient_quota"}'])
 def test_a_rate_limit_that_is_a_lack_of_credit_is_not_waited_for(body: bytes) -> None:
     assert cause(429, body) is QuotaError
 

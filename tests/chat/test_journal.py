@@ -82,9 +82,7 @@ def test_a_torn_row_left_by_another_process_does_not_swallow_the_next(path: Path
     assert journal.num_unreadable == 1
 
 
-@pytest.mark.parametrize(
-    "line", [b"not json", b"[]", b'{"key": 1, "body": "x"}', b'{"key": "k"}', b"[" * 9999]
-)
+@pytest.mark.parametrize("line", [b"not json", b"[]", b'{"key": 1, "body": "x"}', b'{"key": "k"}', b"[" * 9999])
 def test_unreadable_lines_in_the_middle_are_counted_and_stepped_over(path: Path, line: bytes) -> None:
     Journal(path).append("a", b"a")
     with path.open("ab") as file:

@@ -51,9 +51,7 @@ def test_openai_is_sent_what_was_asked_and_nothing_else() -> None:
 
 
 def test_a_model_that_takes_no_temperature_is_sent_none_and_the_reply_says_so() -> None:
-    endpoint = OPENAI.model_copy(
-        update={"sends_temperature": False, "max_tokens_field": "max_completion_tokens"}
-    )
+    endpoint = OPENAI.model_copy(update={"sends_temperature": False, "max_tokens_field": "max_completion_tokens"})
     body = wire_body(endpoint, ChatRequest(messages=MESSAGES, sampling=ALL))
     assert body.keys() == {"model", "messages", "max_completion_tokens", "seed"}
     assert sent_sampling(body) == Sampling(max_tokens=7, seed=3)

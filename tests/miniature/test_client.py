@@ -21,9 +21,7 @@ RIGHT, WRONG = "The opposite of hot is cold.", "The opposite of hot is tall."
 
 def ask(model: str, *messages: Message, seed: int | None = None, index: int = 0) -> ChatReply:
     client: Client = MiniatureClient(model)
-    request = ChatRequest(
-        messages=messages, sampling=Sampling(temperature=0.7, seed=seed), sample_index=index
-    )
+    request = ChatRequest(messages=messages, sampling=Sampling(temperature=0.7, seed=seed), sample_index=index)
     return asyncio.run(client.complete(request))
 
 

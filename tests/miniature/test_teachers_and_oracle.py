@@ -63,9 +63,7 @@ def test_the_oracle_refuses_prompts_of_another_world() -> None:
         write(TEACHERS["weak"], "Who wrote Faust?")
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("weak", 5.0), ("weak_wide", 5.7), ("strong", 8.9), ("forum", 6.9)]
-)
+@pytest.mark.parametrize(("name", "expected"), [("weak", 5.0), ("weak_wide", 5.7), ("strong", 8.9), ("forum", 6.9)])
 def test_a_teachers_mean_score_is_what_its_table_says(name: str, expected: float) -> None:
     prompts = make_prompts(1500, seed=0)
     scores = [grade(prompt, write(TEACHERS[name], prompt, seed)) for prompt in prompts for seed in (0, 1)]

@@ -42,7 +42,8 @@ class Journal:
         with disk_errors(self.path):
             file = self._open()
             size = os.fstat(file).st_size
-            # A torn last line, of whichever process, must not swallow this row.
+            # A torn last line, of whichever process, must not swallow this row. A row that another process
+            # is just writing can look torn too; the blank line that follows it then is stepped over.
             if size and os.pread(file, 1, size - 1) != b"\n":
                 data = b"\n" + data
             if os.write(file, data) != len(data):

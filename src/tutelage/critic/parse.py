@@ -9,19 +9,23 @@ from tutelage.records import Order, Outcome
 
 Said = Literal["FIRST", "SECOND", "TIE", "INVALID"]
 
-_VERDICT = re.compile(r"verdict\s*:\s*\**\s*(a|b|tie)\b", re.IGNORECASE)
+# Nothing but a mark may follow the letter: "Verdict: a tie", "Verdict: A is worse" are not for A.
+_CHOICE = r"verdict[*_ \t]*:[*_`\[( \t]*(?:answer[ \t]+)?(a|b|tie|a[ \t]tie)[*_`\]). \t]*"
+_OWN_LINE = re.compile(rf"^[*_#`\"' \t-]*(?:final[ \t]+)?{_CHOICE}[\"'*_` \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_AT_THE_END = re.compile(rf"(?<=[.!?:;*_\s]){_CHOICE}\Z", re.IGNORECASE)
+_SAID: dict[str, Said] = {"a": "FIRST", "b": "SECOND", "tie": "TIE"}
 
 
 def parse_verdict(reply: str) -> Said:
-    """Read the line "Verdict: A|B|tie" of `reply`; several that agree count once, a contradiction is INVALID."""
-    said = {m.lower() for m in _VERDICT.findall(reply)}
-    if said == {"a"}:
-        return "FIRST"
-    if said == {"b"}:
-        return "SECOND"
-    if said == {"tie"}:
-        return "TIE"
-    return "INVALID"
+    """Read "Verdict: A|B|tie" on a line of its own, or as the last words of `reply`.
+
+    Markdown around it is ignored. Several that agree count once, a contradiction is INVALID. A verdict
+    quoted within a sentence is none: a completion may hold one, and the critic may repeat it.
+    """
+    reply = reply.rstrip()
+    found = _OWN_LINE.findall(reply) + _AT_THE_END.findall(reply)
+    said = {word.lower().removeprefix("a ").removeprefix("a\t") for word in found}
+    return _SAID[said.pop()] if len(said) == 1 else "INVALID"
 
 
 def to_outcome(said: Said, order: Order) -> Outcome:

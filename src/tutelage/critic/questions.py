@@ -8,6 +8,7 @@ from typing import Literal
 
 from tutelage.critic.parse import combine, parse_verdict, to_outcome
 from tutelage.critic.template import Template
+from tutelage.errors import DataError
 from tutelage.records import Message, Order, Pair, Prompt, Usage, Verdict, digest
 
 OrderRule = Literal["both", "random"]
@@ -32,9 +33,15 @@ def orders_of(pair: Pair, rule: OrderRule, seed: int) -> tuple[Order, ...]:
 def questions(
     pairs: Sequence[Pair], prompts: Mapping[str, Prompt], template: Template, rule: OrderRule, seed: int
 ) -> list[Question]:
-    """Return what has to be asked about `pairs`, all orders of a pair next to each other."""
+    """Return what has to be asked about `pairs`, all orders of a pair next to each other.
+
+    Raises:
+        DataError: the prompt of a pair is not among `prompts`.
+    """
     asked = []
     for pair in pairs:
+        if pair.prompt_id not in prompts:
+            raise DataError(f"completion {pair.left.id} answers the prompt {pair.prompt_id}, which is not there")
         for order in orders_of(pair, rule, seed):
             first, second = (pair.left, pair.right) if order == "left_first" else (pair.right, pair.left)
             messages = template.fill(prompts[pair.prompt_id].text, first.text, second.text)

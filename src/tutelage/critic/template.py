@@ -43,16 +43,21 @@ class Template:
             ConfigError: no such template, no `[user]` part, or a field is missing.
         """
         path = Path(name_or_path)
-        shipped = resources.files("tutelage.critic") / "templates" / f"{name_or_path}.txt"
-        if path.suffix and path.is_file():
-            text = path.read_text("utf-8")
-        elif re.fullmatch(r"[\w-]+", name_or_path) and shipped.is_file():
-            text = shipped.read_text("utf-8")
-        else:
+        try:
+            if re.fullmatch(r"[\w-]+", name_or_path):
+                text = (resources.files("tutelage.critic") / "templates" / f"{name_or_path}.txt").read_text("utf-8")
+            else:
+                text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"critic template {name_or_path}: not UTF-8 (byte {error.start})") from None
+        except FileNotFoundError:
             raise ConfigError(
                 f"critic template {name_or_path!r}: no such file, and no template of that name comes with "
                 "tutelage; give 'pairwise' or a path such as my-template.txt"
-            )
+            ) from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", error)
+            raise ConfigError(f"critic template {name_or_path[:200]!r}: cannot be read ({why})") from None
         return cls.parse(path.stem, text)
 
     @classmethod
@@ -65,6 +70,10 @@ class Template:
         ]
         if not parts or parts[-1][0] != "user":
             raise ConfigError(f"critic template {name!r}: the last part must begin with a line [user]")
+        if pieces[0].strip():
+            raise ConfigError(
+                f"critic template {name!r}: text before the first [system] or [user] line is never sent"
+            )
         missing = [f"{{{f}}}" for f in FIELDS if not any(f"{{{f}}}" in body for _, body in parts)]
         if missing:
             raise ConfigError(f"critic template {name!r}: the field {', '.join(missing)} does not occur in it")

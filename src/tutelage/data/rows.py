@@ -39,7 +39,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             where = f"{path}, line {number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{where}: not JSON ({error}); expected one JSON object a line") from None
             yield where, _object(where, row)
 
@@ -52,6 +52,8 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             f"{path}, line {error.lineno}: not JSON ({error.msg}); "
             "expected a list of objects, or one object a line in a file named .jsonl"
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too many brackets
+        raise DataError(f"{path}: not JSON that can be read ({error})") from None
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a JSON list of objects, found a {type(rows).__name__}")
     for number, row in enumerate(rows, 1):
@@ -73,8 +75,8 @@ def _read(path: Path) -> str:
         raise DataError(f"{path}: no such file") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,11 +90,23 @@ def _field(where: str, row: dict[str, Any], name: str | None, names: tuple[str, 
         if candidate in row:
             return row[candidate]
     wanted = repr(name) if name else " or ".join(map(repr, names))
-    raise DataError(f"{where}: no field {wanted} (found: {', '.join(row) or 'none'}); name it with {setting}=")
+    found = ", ".join(row)[:200] or "none"
+    raise DataError(f"{where}: no field {wanted} (found: {found}); name the right one, for example {setting}=NAME")
 
 
-def _prompt(where: str, value: Any, source: str) -> Prompt | str:
+def _refuse_alpaca_input(where: str, row: dict[str, Any], name: str | None) -> None:
+    """Refuse to guess at Alpaca's rows, whose prompt is in two fields: half a prompt trains the wrong thing."""
+    if name is None and "prompt" not in row and "instruction" in row and row.get("input"):
+        raise DataError(
+            f"{where}: has an 'input' beside its 'instruction'; join the two into one field, or give "
+            "prompt_field=instruction to leave the input out"
+        )
+
+
+def _prompt(where: str, row: dict[str, Any], rows: Rows, setting: str) -> Prompt | str:
     """Return the prompt, or the reason why the row is no usable one."""
+    _refuse_alpaca_input(where, row, rows.prompt_field)
+    value = _field(where, row, rows.prompt_field, _PROMPT_FIELDS, setting)
     if isinstance(value, str):
         messages: tuple[Message, ...] = (Message(role="user", content=value),)
     else:
@@ -103,7 +117,7 @@ def _prompt(where: str, value: Any, source: str) -> Prompt | str:
                 f"{where}: a prompt is a text or a list of {{'role', 'content'}} messages, found {str(value)[:80]!r}"
             ) from None
     try:
-        return Prompt(messages=messages, source=source)
+        return Prompt(messages=messages, source=Path(rows.path).name)
     except ValidationError as error:
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
@@ -121,8 +135,7 @@ def read_prompts(rows: Rows, count: Count) -> list[Prompt]:
         return made.rows(PROMPTS, Prompt)
     prompts: dict[str, Prompt] = {}
     for where, row in read_objects(Path(rows.path)):
-        value = _field(where, row, rows.prompt_field, _PROMPT_FIELDS, "prompts.prompt_field")
-        prompt = _prompt(where, value, Path(rows.path).name)
+        prompt = _prompt(where, row, rows, "prompts.prompt_field")
         if isinstance(prompt, str):
             count(f"skipped: {prompt}", 1)
         elif prompt.id in prompts:
@@ -149,14 +162,13 @@ def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list
     prompts: dict[str, Prompt] = {}
     completions: dict[tuple[str, str], list[Completion]] = {}
     for where, row in read_objects(Path(rows.path)):
-        value = _field(where, row, rows.prompt_field, _PROMPT_FIELDS, "prompt_field")
-        text = _field(where, row, rows.completion_field, _COMPLETION_FIELDS, "completion_field")
+        prompt = _prompt(where, row, rows, "completions.prompt_field")
+        text = _field(where, row, rows.completion_field, _COMPLETION_FIELDS, "completions.completion_field")
         by = author or next((str(row[f]) for f in _AUTHOR_FIELDS if row.get(f)), None)
         if by is None:
             raise DataError(f"{where}: nothing says who wrote the completion; give author=NAME")
         if not isinstance(text, str):
             raise DataError(f"{where}: the completion is no text but {str(text)[:60]!r}")
-        prompt = _prompt(where, value, Path(rows.path).name)
         if isinstance(prompt, str):
             count(f"skipped: {prompt}", 1)
         elif not text.strip():
@@ -173,11 +185,11 @@ def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list
     return list(prompts.values()), [c for group in completions.values() for c in group]
 
 
-def position(prompt_id: str, seed: int) -> float:
+def position(prompt_id: str, seed: int | str) -> float:
     """Return where a prompt stands in [0, 1): a seeded hash, so adding or moving rows moves no prompt."""
     return int(digest([seed, prompt_id], 13), 16) / 16**13
 
 
-def in_share(prompt_id: str, share: tuple[float, float], seed: int) -> bool:
+def in_share(prompt_id: str, share: tuple[float, float], seed: int | str) -> bool:
     """True if the prompt falls into the share [from, to). Shares that do not overlap have no prompt in common."""
     return share[0] <= position(prompt_id, seed) < share[1]

@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from tutelage.errors import CriticError
+from tutelage.errors import CriticError, DataError
 from tutelage.records import Verdict, WinRate
 
 _SCORE = {"LEFT": 1.0, "RIGHT": 0.0, "TIE": 0.5}
 
 
 def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Return 1 for a win of the left completion, 0 for a loss, .5 for a tie, by prompt id; INVALID left out."""
-    return {v.pair.prompt_id: _SCORE[v.outcome] for v in verdicts if v.outcome != "INVALID"}
+    """Return 1 for a win of the left completion, 0 for a loss, .5 for a tie, by prompt id; INVALID left out.
+
+    Several verdicts on one prompt are averaged: they are not independent, so they count as one.
+    """
+    found: dict[str, list[float]] = {}
+    for verdict in verdicts:
+        if verdict.outcome != "INVALID":
+            found.setdefault(verdict.pair.prompt_id, []).append(_SCORE[verdict.outcome])
+    return {prompt_id: math.fsum(values) / len(values) for prompt_id, values in found.items()}
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
@@ -52,8 +59,14 @@ def win_rate(verdicts: Sequence[Verdict], policy: str, baseline: str, judge: str
 def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float, int]:
     """Return the mean of first - second over the prompts both have, its standard error, and their number.
 
-    Both in the units of the values times 100 (percentage points for scores).
+    Both in the units of the values times 100 (percentage points for scores). The error of a single prompt
+    is not a number.
+
+    Raises:
+        DataError: they have no prompt in common.
     """
     common = sorted(first.keys() & second.keys())
+    if not common:
+        raise DataError(f"no prompt is in both (there are {len(first)} and {len(second)}); nothing can be compared")
     mean, error = mean_and_error([first[p] - second[p] for p in common])
     return 100 * mean, 100 * error, len(common)

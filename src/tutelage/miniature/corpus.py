@@ -1,7 +1,9 @@
 """The text the base model is pre-trained on: articles, school lessons, and a forum of mixed quality.
 
 No document shows the chat format, and no line of one is a prompt of the road: the forum greets before
-it asks.
+it asks. But the world is small, and behind the greeting stand the wordings the road also uses, so most
+evaluation prompts have been asked in the forum, with a completion of the forum's quality. What the road
+measures is what a student makes of its teacher and its critic, not whether it has seen a question.
 """
 
 from __future__ import annotations

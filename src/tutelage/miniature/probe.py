@@ -19,7 +19,8 @@ from tutelage.miniature.world import FAMILIES, Task
 
 PASS_MEAN = 0.85
 PASS_WORST = 0.6
-"""A base at .94 with one family at .53 gave students 5 points of win rate below one at .99."""
+"""Set for 40 questions a family: with 10, a family that is right 84 % of the time was seen at .50. A base
+with a mean of .94 and one family at .53 gave students of 4 to 7 points of win rate less than one at .98."""
 _PER_FAMILY = 40
 _MAX_NEW_TOKENS = 40
 """The longest filler and statement take 33 tokens; what comes after does not matter here."""

@@ -22,6 +22,7 @@ def draw_bars(bars: Sequence[Bar], title: str, y_label: str, note: str, path: Pa
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
     except ImportError:
         raise MissingExtraError("a picture needs matplotlib: pip install 'tutelage[plot]'") from None
     families = list(dict.fromkeys(family for *_, family in bars))
@@ -33,11 +34,14 @@ def draw_bars(bars: Sequence[Bar], title: str, y_label: str, note: str, path: Pa
         axes.text(place, height + 2 * error + 1.2, f"{height:.1f}", ha="center", va="bottom", fontsize=10)
     axes.axhline(50, color="#555555", linewidth=0.8, linestyle="--")
     axes.set_xticks(range(len(bars)), [name.replace(" + ", "\n+ ") for name, *_ in bars], fontsize=9)
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, max([100, *(height + 2 * error + 7 for _, height, error, _ in bars)]))  # room for the numbers
+    axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel(y_label)
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel(note, fontsize=8, color="#444444")
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may hold a dollar sign
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

@@ -41,7 +41,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
     preferences, prompts = preferred.rows(PREFERENCES, Preference), preferred.rows(PROMPTS, Prompt)
-    held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), config.seed)}
+    # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
+    order = f"held out, {config.seed}"
+    held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), order)}
     pairs = encode_preferences(encoder, prompts, preferences, config.max_length, work.count)
     of_prompt = {p.id: p.prompt_id for p in preferences}
     train = [p for p in pairs if of_prompt[p.id] not in held_out]

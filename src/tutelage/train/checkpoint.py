@@ -128,8 +128,9 @@ def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
 
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    model.generation_config.eos_token_id = encoder.end_id
-    model.generation_config.pad_token_id = pad_id(encoder)
+    if model.can_generate():  # a reward model does not
+        model.generation_config.eos_token_id = encoder.end_id
+        model.generation_config.pad_token_id = pad_id(encoder)
     try:
         model.save_pretrained(temporary)
         encoder.tokenizer.save_pretrained(temporary)

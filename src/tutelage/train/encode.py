@@ -27,6 +27,7 @@ class Example:
     """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended."""
 
     id: str
+    prompt_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     cut: bool = False
@@ -114,7 +115,7 @@ class Encoder:
         room = max_tokens - len(before)
         if room < 1:
             raise Unusable(f"the prompt is longer than max_length ({max_tokens} tokens)")
-        return Example(completion.id, tuple(before), tuple(ids[:room]), cut=len(ids) > room)
+        return Example(completion.id, prompt.id, tuple(before), tuple(ids[:room]), cut=len(ids) > room)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled `ids`, without special tokens."""

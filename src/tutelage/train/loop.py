@@ -18,6 +18,8 @@ from torch import Tensor
 
 from tutelage.errors import StoreError, TrainingError
 from tutelage.progress import Progress, say
+from tutelage.records import Trained
+from tutelage.store import dump_rows, write_atomically
 from tutelage.train.logps import split_by_budget
 from tutelage.train.settings import Training
 
@@ -29,12 +31,15 @@ class Item(Protocol):
     def id(self) -> str: ...
 
     @property
+    def prompt_id(self) -> str: ...
+
+    @property
     def num_tokens(self) -> int: ...
 
 
 T = TypeVar("T", bound=Item)
 Objective = Callable[[Any, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
-RESUME, METRICS = "resume.pt", "metrics.jsonl"
+RESUME, METRICS, TRAINED = "resume.pt", "metrics.jsonl", "trained.jsonl"
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class Trainer(Generic[T]):
             TrainingError: a loss that is not a number.
             KeyboardInterrupt: asked to stop; everything up to the last step is saved.
         """
+        rows = [Trained(id=i.id, prompt_id=i.prompt_id, num_tokens=i.num_tokens) for i in self.items]
+        write_atomically(self.folder / TRAINED, dump_rows(rows))
         first = self._load()
         total, done = self.plan.num_steps, first
         with (
@@ -170,11 +177,11 @@ class Trainer(Generic[T]):
             if not torch.isfinite(value):
                 ids = ", ".join(item.id for item in micro[:5])
                 raise TrainingError(
-                    f"step {step + 1}: the loss is {float(value)} on the examples {ids}; "
+                    f"step {step + 1}: the loss is {float(value.detach())} on the examples {ids}; "
                     "look at them with `tutelage trace`, or lower lr"
                 )
             value.backward()  # type: ignore[no-untyped-call]
-            loss += float(value)
+            loss += float(value.detach())
             metrics = {key: metrics.get(key, 0.0) + part for key, part in parts.items()}
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         if not torch.isfinite(norm):

@@ -32,6 +32,11 @@ class PairExample:
     reference_rejected: float = 0.0
 
     @property
+    def prompt_id(self) -> str:
+        """The prompt both sides answer."""
+        return self.chosen.prompt_id
+
+    @property
     def num_tokens(self) -> int:
         """Padded size of the pair."""
         return 2 * max(self.chosen.num_tokens, self.rejected.num_tokens)

@@ -1,0 +1,129 @@
+"""The loop: every item seen, resume exact, bad numbers stop it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from tutelage.errors import TrainingError
+from tutelage.train.encode import Example
+from tutelage.train.loop import METRICS, RESUME, Plan, Trainer, lr_factor
+from tutelage.train.objectives import sft_objective
+from tutelage.train.settings import Training
+
+ITEMS = [Example(str(i), f"p{i}", (1, 2, 3 + i), tuple(range(10 + i, 14 + i))) for i in range(10)]
+
+
+def settings(**changed: Any) -> Training:
+    return Training(**{"lr": 1e-2, "epochs": 2, "batch_size": 4, "save_every_seconds": 0.0, **changed})
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(steps: int) -> Any:
+    """The SFT objective, until it has been called this often."""
+    calls = iter(range(steps))
+
+    def objective(model: Any, micro: Any, batch: Any) -> Any:
+        if next(calls, None) is None:
+            raise KilledError
+        return sft_objective(model, micro, batch)
+
+    return objective
+
+
+def trained(folder: Path, **changed: Any) -> Any:
+    folder.mkdir(exist_ok=True)
+    model = tiny.model("llama", 64).eval()
+    Trainer(model, ITEMS, sft_objective, settings(**changed), folder).run("sft")
+    return model
+
+
+def weights(model: Any) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_every_epoch_sees_every_item_once_in_another_order() -> None:
+    plan = Plan(num_items=10, batch_size=4, epochs=2, seed=0)
+    epochs = [[i for step in range(3 * e, 3 * e + 3) for i in plan.indices(step)] for e in range(2)]
+    assert plan.num_steps == 6
+    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_the_seed_changes_the_order() -> None:
+    # the original's seed never reached its iterator
+    assert Plan(50, 50, 1, seed=0).indices(0) != Plan(50, 50, 1, seed=1).indices(0)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path, optimizer: str, step: int) -> None:
+    whole = trained(tmp_path / "whole", optimizer=optimizer, schedule="cosine", warmup_steps=2)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    changed = settings(optimizer=optimizer, schedule="cosine", warmup_steps=2)
+    with pytest.raises(KilledError):
+        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(step), changed, folder).run("sft")
+    other = tiny.model("llama", 64, seed=99).eval()  # whatever is in memory is replaced by what was saved
+    Trainer(other, ITEMS, sft_objective, changed, folder).run("sft")
+    assert torch.equal(weights(whole), weights(other))
+
+
+def test_metrics_have_one_row_a_step_also_after_a_kill(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(3), settings(), tmp_path).run("sft")
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 4, "loss": 1.0}\n{"step": 5, "lo')  # done after the last save; torn by the kill
+    Trainer(tiny.model("llama", 64).eval(), ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "lr", "grad_norm", "tokens_per_second", "epoch"} <= rows[-1].keys()
+
+
+def test_a_torn_save_does_not_hide_the_one_before(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(2), settings(), tmp_path).run("sft")
+    (tmp_path / (RESUME + ".tmp")).write_bytes(b"half a sav")
+    model = tiny.model("llama", 64).eval()
+    Trainer(model, ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
+
+
+def test_the_loss_goes_down(tmp_path: Path) -> None:
+    trained(tmp_path, epochs=20)
+    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+
+
+def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
+    model = tiny.model("llama", 64).eval()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[12] = math.nan
+    with pytest.raises(TrainingError, match=r"the loss is nan on the examples .*\b[012]\b"):
+        Trainer(model, ITEMS[:3], sft_objective, settings(), tmp_path).run("sft")
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing to train on"):
+        Trainer(tiny.model("llama", 64), [], sft_objective, settings(), tmp_path)
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    assert [lr_factor(s, 10, 3, "constant") for s in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    assert lr_factor(10, 10, 0, "cosine") == pytest.approx(0)
+    assert lr_factor(0, 10, 0, "cosine") == 1
+
+
+def test_saving_takes_at_most_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    trainer = Trainer(tiny.model("llama", 64), ITEMS, sft_objective, settings(save_every_seconds=1.0), tmp_path)
+    trainer.save_seconds = 1e6
+    assert not trainer._save_is_due()

@@ -1,0 +1,147 @@
+"""Losses against the original's golden values and an oracle in double precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from tutelage.train.encode import Example
+from tutelage.train.logps import collate, split_by_budget, sum_logps, token_logps
+from tutelage.train.objectives import DPOObjective, PairExample, dpo_losses, reward_losses, sft_objective
+
+# (policy chosen, policy rejected, reference chosen, reference rejected) and beta of the golden values
+GOLDEN = (-10.0, -12.0, -11.0, -11.5), 0.05
+
+
+def golden(name: Any) -> float:
+    (pc, pr, rc, rr), beta = GOLDEN
+    return float(dpo_losses(torch.tensor([pc - rc]), torch.tensor([pr - rr]), name, beta))
+
+
+def test_sigmoid_has_the_originals_value() -> None:
+    assert golden("sigmoid") == pytest.approx(0.656350, abs=1e-6)
+
+
+def test_ipo_has_the_originals_value() -> None:
+    assert golden("ipo") == pytest.approx(72.25, abs=1e-4)
+
+
+def test_a_policy_equal_to_its_reference_has_loss_log_2() -> None:
+    assert float(dpo_losses(torch.zeros(1), torch.zeros(1), "sigmoid", 0.1)) == pytest.approx(math.log(2))
+
+
+def test_the_reward_loss_is_bradley_terry() -> None:
+    assert float(reward_losses(torch.tensor([2.0]), torch.tensor([0.5]))) == pytest.approx(math.log1p(math.exp(-1.5)))
+
+
+def example(name: str, prompt: list[int], completion: list[int]) -> Example:
+    return Example(name, "p" + name, tuple(prompt), tuple(completion))
+
+
+EXAMPLES = [
+    example("a", [5, 6, 7], [8, 9]),
+    example("b", [5], [10, 11, 12, 13, 14, 15]),
+    example("c", [20, 21, 22, 23, 24, 25, 26], [3]),
+    example("d", [30, 31], [32, 33, 34]),
+]
+
+
+def oracle(model: Any, e: Example) -> float:
+    """The sequence alone, no padding, all in double precision."""
+    ids = torch.tensor([e.prompt_ids + e.completion_ids])
+    logps = model.double()(input_ids=ids).logits.log_softmax(-1)[0]
+    start = len(e.prompt_ids)
+    return sum(float(logps[i - 1, ids[0, i]]) for i in range(start, ids.shape[1]))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "gpt2", "qwen2"])
+def test_log_probabilities_equal_an_unpadded_oracle(kind: str) -> None:
+    model = tiny.model(kind, 64).eval()
+    with torch.no_grad():
+        found = sum_logps(model, collate(EXAMPLES, model.device)).tolist()
+        wanted = [oracle(model, e) for e in EXAMPLES]
+    assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def test_nothing_outside_the_completion_is_counted() -> None:
+    model = tiny.model("llama", 64).eval()
+    batch = collate(EXAMPLES, model.device)
+    values = token_logps(model, batch)
+    assert int((values != 0).sum()) == sum(len(e.completion_ids) for e in EXAMPLES)
+    assert float(values[~batch.is_label].abs().sum()) == 0
+
+
+def test_padding_with_another_token_changes_nothing() -> None:
+    model = tiny.model("llama", 64).eval()
+    with torch.no_grad():
+        one, two = (sum_logps(model, collate(EXAMPLES, model.device, pad=p)) for p in (0, 63))
+    assert one.tolist() == pytest.approx(two.tolist(), abs=1e-6)
+
+
+def gradient(model: Any, objective: Any, batch: list[Any], budget: int) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    total = 0.0
+    for micro in split_by_budget(batch, lambda item: item.num_tokens, budget):
+        loss, _ = objective(model, micro, batch)
+        loss.backward()
+        total += float(loss.detach())
+    return total, torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+PAIRS = [
+    PairExample("1", EXAMPLES[0], EXAMPLES[1], 1.0, -3.0, -4.0),
+    PairExample("2", EXAMPLES[2], EXAMPLES[3], 2.0, -1.0, -2.5),
+    PairExample("3", EXAMPLES[3], EXAMPLES[0], 1.0, -6.0, -2.0),
+]
+
+
+@pytest.mark.parametrize("budget", [1, 12, 30])
+@pytest.mark.parametrize(("objective", "batch"), [(sft_objective, EXAMPLES), (DPOObjective("sigmoid", 0.1), PAIRS)])
+def test_any_split_into_micro_batches_gives_the_same_step(objective: Any, batch: list[Any], budget: int) -> None:
+    model = tiny.model("llama", 64).eval()
+    whole_loss, whole = gradient(model, objective, batch, 10_000)
+    split_loss, split = gradient(model, objective, batch, budget)
+    assert split_loss == pytest.approx(whole_loss, abs=1e-6)
+    assert torch.allclose(split, whole, atol=1e-6)
+
+
+def test_sft_is_the_mean_over_completion_tokens() -> None:
+    model = tiny.model("llama", 64).eval()
+    with torch.no_grad():
+        found = float(sft_objective(model, EXAMPLES, EXAMPLES)[0])
+        wanted = -sum(oracle(model, e) for e in EXAMPLES) / sum(len(e.completion_ids) for e in EXAMPLES)
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_dpo_metrics_are_means_over_the_pairs() -> None:
+    model = tiny.model("llama", 64).eval()
+    with torch.no_grad():
+        _, metrics = DPOObjective("sigmoid", 0.1)(model, PAIRS, PAIRS)
+        chosen = [0.1 * (oracle(model, p.chosen) - p.reference_chosen) for p in PAIRS]
+        rejected = [0.1 * (oracle(model, p.rejected) - p.reference_rejected) for p in PAIRS]
+    assert metrics["rewards/chosen"] == pytest.approx(sum(chosen) / 3, abs=1e-4)
+    assert metrics["rewards/margins"] == pytest.approx((sum(chosen) - sum(rejected)) / 3, abs=1e-4)
+    right = [c > r for c, r in zip(chosen, rejected, strict=True)]
+    assert metrics["rewards/accuracies"] == pytest.approx(sum(right) / 3)
+
+
+def test_a_weight_of_two_counts_twice() -> None:
+    model = tiny.model("llama", 64).eval()
+    objective = DPOObjective("sigmoid", 0.1)
+    plain = [PairExample(str(i), p.chosen, p.rejected, 1.0) for i, p in enumerate(PAIRS)]
+    doubled = [PairExample("0", PAIRS[0].chosen, PAIRS[0].rejected, 2.0), *plain[1:]]
+    with torch.no_grad():
+        twice = float(objective(model, [plain[0], *plain], [plain[0], *plain])[0])
+        weighted = float(objective(model, doubled, doubled)[0])
+    assert weighted == pytest.approx(twice, abs=1e-7)
+
+
+def test_micro_batches_stay_within_the_budget_and_lose_nothing() -> None:
+    sizes = [3, 50, 7, 7, 20, 1, 9, 120]
+    chunks = list(split_by_budget(sizes, lambda n: n, 40))
+    assert sorted(n for chunk in chunks for n in chunk) == sorted(sizes)
+    assert all(len(chunk) == 1 or max(chunk) * len(chunk) <= 40 for chunk in chunks)
