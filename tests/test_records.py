@@ -166,9 +166,9 @@ def test_a_verdict_has_one_of_four_outcomes_and_a_probability_is_one(wrong: dict
     ("wrong", "says"),
     [
         ({"verdict_ids": ()}, "at least one verdict"),
-        ({"prompt_id": "0" * 16}, "its own prompt"),
+        ({"prompt_id": "0" * 16}, "own prompt"),
         ({"rejected": completion("Red.", index=1)}, "the same text"),
-        ({"rejected": completion("Rome.", prompt=Prompt.of("Name a city."))}, "its own prompt"),
+        ({"rejected": completion("Rome.", prompt=Prompt.of("Name a city."))}, "own prompt"),
         ({"weight": 0}, "greater than 0"),
     ],
 )

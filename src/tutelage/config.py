@@ -297,31 +297,42 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 
 def _problem(item: Tree, known: Sequence[str], cls: type[BaseModel]) -> str:
-    loc = [str(part) for part in item["loc"]]
-    key = ".".join(loc)
-    if item["type"] in ("extra_forbidden", "invalid_key"):
-        if any("." in part for part in loc):
+    key = ".".join(str(part) for part in item["loc"])
+    parent = key.rpartition(".")[0]
+    found = f"found {_shown(item['input'])}"
+    if item["type"] == "invalid_key":
+        return f"{parent or 'settings'}: {found} as a key; a key is a text"
+    if item["type"] == "extra_forbidden":
+        if any("." in str(part) for part in item["loc"]):
             return f"{key}: unknown key; dots are for the command line, in a file a group is nested under its name"
         return f"{key}: unknown key{nearest(key, known)}"
-    if key.rpartition(".")[0] in (fields := dict(fields_of(cls))):  # a place within a list
-        return f"{key.rpartition('.')[0]}: found {_shown(item['input'])}: {_said(item)}{_meaning(fields, key.rpartition('.')[0])}"
+    if isinstance(item["loc"][-1], int):  # a place within a list
+        return f"{parent}: {found}: {_said(item)}{_meaning(cls, parent)}"
     if item["type"] == "missing":
-        example = f"; give {key}=..." if key else ""
-        group = _group_at(cls, key.rpartition(".")[0]) if "." in key else None
-        if group and (names := preset_names(getattr(group, "preset_group", None) or "")):
-            example = f"; give {key}=..., or choose {key.rpartition('.')[0]}=PRESET ({', '.join(names)})"
-        return f"{key}: required, but not given{_meaning(fields, key)}{example}"
-    if item["type"] in ("model_type", "model_attributes_type", "dict_type") and (group := _group_at(cls, key)):
-        return f"{key}: found {_shown(item['input'])}: expected {_expected(group)}"
-    return f"{key}: found {_shown(item['input'])}: {_said(item)}{_meaning(fields, key)}"
+        return f"{key}: required, but not given{_meaning(cls, key)}; give {_example(cls, key)}"
+    if item["type"] == "model_type" and (group := _group_at(cls, key)):
+        return f"{key}: {found}: expected {_expected(group)}"
+    return f"{key}: {found}: {_said(item)}{_meaning(cls, key)}"
+
+
+def _example(cls: type[BaseModel], key: str) -> str:
+    parent = key.rpartition(".")[0]
+    for group_key in (key, parent) if parent else (key,):
+        if names := preset_names(getattr(_group_at(cls, group_key), "preset_group", None) or ""):
+            return f"{key}=..., or choose {group_key}=PRESET ({', '.join(names)})"
+    return f"{key}=..."
 
 
 def _said(item: Tree) -> str:
     return "too few values" if item["type"] == "missing" else re.sub("^(Value error, |Input )", "", str(item["msg"]))
 
 
-def _meaning(fields: Mapping[str, FieldInfo], key: str) -> str:
-    field = fields.get(key)
+def _meaning(cls: type[BaseModel], key: str) -> str:
+    field: FieldInfo | None = None
+    inner: type[BaseModel] | None = cls
+    for part in key.split("."):
+        field = inner.model_fields.get(part) if inner else None
+        inner = group_of(field) if field else None
     return f" ({field.description})" if field is not None and field.description else ""
 
 

@@ -113,6 +113,25 @@ def test_many_requests_do_not_become_as_many_tasks() -> None:
     assert client.most_in_flight <= MAX_TASKS
 
 
+def test_replies_that_come_without_waiting_do_not_shut_out_an_interrupt() -> None:
+    class Instant(Scripted):
+        async def complete(self, request: ChatRequest) -> ChatReply:
+            self.num_asked += 1
+            return ChatReply(text="", stop_reason="stop", usage=Usage(), sampling=Sampling(), cached=True)
+
+    async def run() -> int:
+        client = Instant()
+        asking = asyncio.create_task(ask_all(client, [question("x")] * 10 * MAX_TASKS))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        return client.num_asked
+
+    assert asyncio.run(run()) <= 2 * MAX_TASKS
+
+
 def test_an_error_of_the_callers_own_ends_the_run() -> None:
     def broken(_index: int, _result: Result) -> None:
         raise OSError("disk full")

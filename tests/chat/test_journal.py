@@ -108,6 +108,16 @@ def test_a_file_that_was_cut_while_open_is_read_anew(path: Path) -> None:
     assert journal.replies("b") == ["b"]
     os.truncate(path, size)
     assert (journal.replies("a"), journal.replies("b")) == (["a"], [])
+    Journal(path).append("c", b"c")
+    assert [journal.replies(k) for k in "abc"] == [["a"], [], ["c"]]
+
+
+def test_a_row_that_took_the_place_of_another_is_not_mistaken_for_it(path: Path) -> None:
+    journal = Journal(path)
+    journal.append("a", b"a")
+    assert journal.replies("a") == ["a"]
+    path.write_bytes(path.read_bytes().replace(b'"a"', b'"b"'))
+    assert journal.replies("a") == []
 
 
 def test_a_journal_can_be_used_after_it_was_closed(path: Path) -> None:

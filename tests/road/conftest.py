@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from road_helpers import world
 
+from road_helpers import world
 from running import tutelage
 
 

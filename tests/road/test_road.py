@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from road_helpers import record, stages_said
 
+from road_helpers import record, stages_said
 from running import command, tutelage
 
 pytestmark = pytest.mark.slow

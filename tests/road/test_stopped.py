@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road_helpers import record
-from stub_server import StubServer
 
+from road_helpers import record
 from running import command, narrating, tutelage
+from stub_server import StubServer
 
 pytestmark = pytest.mark.slow
 

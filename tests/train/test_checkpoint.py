@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
 from tutelage.train.checkpoint import load_encoder, load_model, save_checkpoint

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny import CHATML, byte_level, sentencepiece_like
 
+from tiny import CHATML, byte_level, sentencepiece_like
 from tutelage.errors import ModelError
 from tutelage.records import Completion, Message, Prompt
 from tutelage.train.encode import Encoder, Unusable

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from tutelage.errors import TrainingError
 from tutelage.train.encode import Example
 from tutelage.train.loop import METRICS, RESUME, Plan, Trainer, lr_factor

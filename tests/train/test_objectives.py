@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from tutelage.train.encode import Example
 from tutelage.train.logps import collate, split_by_budget, sum_logps, token_logps
 from tutelage.train.objectives import DPOObjective, PairExample, dpo_losses, reward_losses, sft_objective

@@ -55,7 +55,8 @@ class Journal:
             file = self._open()
             self._catch_up(file)
             rows = [_row(os.pread(file, length, start)) for start, length in self._places.get(key, ())]
-        return [row["body"] for row in rows if row is not None]
+        # The key is compared once more, in case somebody exchanged the file under us.
+        return [row["body"] for row in rows if row is not None and row["key"] == key]
 
     def close(self) -> None:
         """Flush to the disk and close; the next use opens the file again."""

@@ -47,6 +47,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         load_encoder,
         load_model,
         save_checkpoint,
+        usable_length,
     )
     from tutelage.train.examples import encode_preferences
     from tutelage.train.loop import Trainer
@@ -56,9 +57,10 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     encoder = load_encoder(inputs.model)
     preferences = preferred.rows(PREFERENCES, Preference)
     prompts = preferred.rows(PROMPTS, Prompt)
-    pairs = encode_preferences(encoder, prompts, preferences, config.max_length, work.count)
-    work.count("preferences", len(pairs))
     model = load_model(inputs.model)
+    length = usable_length(model, config.max_length)
+    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
+    work.count("preferences", len(pairs))
     pairs = with_reference(model, pairs, config, work)
     trainer = Trainer(model, pairs, DPOObjective(config.loss.name, config.loss.beta), config, work.path)
     steps = trainer.run("dpo")

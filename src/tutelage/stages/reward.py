@@ -32,7 +32,7 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
-    from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, load_encoder, save_checkpoint
+    from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, load_encoder, save_checkpoint, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.loop import Trainer
     from tutelage.train.objectives import reward_objective
@@ -44,7 +44,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
     order = f"held out, {config.seed}"
     held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), order)}
-    pairs = encode_preferences(encoder, prompts, preferences, config.max_length, work.count)
+    model = load_reward_model(inputs.model, encoder, config.seed)
+    length = usable_length(model, config.max_length)
+    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
     of_prompt = {p.id: p.prompt_id for p in preferences}
     train = [p for p in pairs if of_prompt[p.id] not in held_out]
     test = [p for p in pairs if of_prompt[p.id] in held_out]
@@ -52,7 +54,6 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
     work.count("preferences to train on", len(train))
     work.count("preferences held out", len(test))
-    model = load_reward_model(inputs.model, encoder, config.seed)
     trainer = Trainer(model, train, reward_objective, config, work.path)
     steps = trainer.run("reward")
     right = ranked_rightly(model, test, config)

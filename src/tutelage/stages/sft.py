@@ -37,6 +37,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         load_encoder,
         load_model,
         save_checkpoint,
+        usable_length,
     )
     from tutelage.train.examples import encode_completions
     from tutelage.train.loop import Trainer
@@ -46,8 +47,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     prompts, completions = read_completions(inputs.completions, None, work.count)
     kept = [c for c in completions if in_share(c.prompt_id, config.share, config.share_seed)]
     work.count("completions", len(kept))
-    examples = encode_completions(encoder, prompts, kept, config.max_length, work.count)
     model = load_model(inputs.model)
+    length = usable_length(model, config.max_length)
+    examples = encode_completions(encoder, prompts, kept, length, work.count)
     trainer = Trainer(model, examples, sft_objective, config, work.path)
     steps = trainer.run("sft")
     save_checkpoint(model, encoder, work.path / CHECKPOINT)

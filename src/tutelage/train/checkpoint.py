@@ -11,6 +11,7 @@ from typing import Any
 from tutelage.config import nearest, preset_names
 from tutelage.errors import MissingExtraError, ModelError, StoreError
 from tutelage.inputs import Model
+from tutelage.progress import say
 from tutelage.records import Checkpoint
 from tutelage.train.encode import Encoder
 
@@ -116,6 +117,14 @@ def _cannot_load(model: Model, what: str, error: Exception) -> str:
 def context_length(model: Any) -> int:
     """Return how many tokens the model can attend to."""
     return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+
+
+def usable_length(model: Any, max_length: int) -> int:
+    """Return `max_length`, or the model's context if that is shorter; says so then."""
+    context = context_length(model)
+    if context < max_length:
+        say(f"  max_length {max_length} is beyond the model's context; {context} tokens are used")
+    return min(context, max_length)
 
 
 def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
