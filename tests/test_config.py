@@ -279,6 +279,18 @@ def test_choosing_a_preset_anew_leaves_nothing_of_the_old_one(tmp_path: Path) ->
     assert made.label.critic.api_key_env is None
 
 
+def test_a_smaller_group_lies_over_the_larger_one_around_it_in_any_order(tmp_path: Path) -> None:
+    words = ["label={critic: miniature_critic, order: random}", "label.critic=miniature_critic_noisy"]
+    for order in itertools.permutations(words):
+        made = recipe(tmp_path, RECIPE, *order).label
+        assert (made.critic.model, made.order) == ("critic_noisy", "random")
+
+
+def test_question_marks_beside_a_preset_are_a_value(tmp_path: Path) -> None:
+    """To OmegaConf they are a hole, which the preset's own value would fill."""
+    assert settings_of("teach", "teacher={preset: miniature_weak, model: '???'}").teacher.model == "???"
+
+
 def test_a_preset_may_be_named_by_its_own_word() -> None:
     assert settings_of("dpo", "loss.preset=ipo").loss.name == "ipo"
 
@@ -351,7 +363,7 @@ def test_the_defaults_of_a_group_do_not_depend_on_where_it_stands() -> None:
         ("\tmodel: x\n", "not readable as YAML"),
         ("true: 1\n", "found True as a key"),
         ("", "model: required"),
-        ("model\n", "model: found None: expected a path or its settings"),
+        ("model\n", r"model: found None: expected (a preset \(.*\) or )?a path or its settings"),
         (RECIPE + "dpo: {loss: {betta: 1}}\n", r"dpo.loss.betta: unknown key; did you mean dpo.loss.beta\?"),
         (RECIPE + "dpo: 3\n", "dpo: found 3: expected its settings"),
         (RECIPE + "dpo: ipo\n", "dpo: no preset 'ipo'"),
@@ -423,21 +435,36 @@ def test_every_setting_is_in_the_fingerprint_but_those_marked_as_runtime(stage: 
 
 
 # For any one setting, at least one of these is valid and not its default.
-OTHER_VALUES = """
-    0.5 7 false [0.25,0.5] http://localhost:9/v1 SOME_KEY 2023-06-01 max_completion_tokens openai
-    other ipo random adamw cosine bfloat16
-""".split()
+OTHER_VALUES = [
+    "0.5",
+    "7",
+    "false",
+    "[0.25,0.5]",
+    "http://localhost:9/v1",
+    "SOME_KEY",
+    "2023-06-01",
+    "max_completion_tokens",
+    "openai",
+    "other",
+    "ipo",
+    "random",
+    "adamw",
+    "cosine",
+    "bfloat16",
+]
 
 
 @pytest.mark.parametrize("stage", stages.WHAT)
-def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(stage: str) -> None:
+def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(stage: str, tmp_path: Path) -> None:
+    template = tmp_path / "other.txt"
+    template.write_text("[user]\n{instruction}{first}{second}{fence}")
     config = stages.get(stage).config
     endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge"}.get(stage)
     words = [f"{endpoint}=miniature_weak", f"{endpoint}.base_url=http://localhost:8/v1"] if endpoint else []
     before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):
-        for other in OTHER_VALUES:
+        for other in (*OTHER_VALUES, template):
             try:
                 after = settings_of(stage, *words, f"{key}={other}")
             except ConfigError:

@@ -93,6 +93,13 @@ def test_the_same_settings_are_found_under_any_label_and_others_are_not(tmp_path
     assert Work(tmp_path, "sample", "first", {"seed": 1}).finished() is None
 
 
+def test_a_finished_folder_is_preferred_to_one_that_a_crash_left_under_another_label(tmp_path: Path) -> None:
+    made = make(tmp_path, label="z", seed=1)
+    left = made.path.with_name(made.path.name.replace("z-", "a-"))
+    left.mkdir()
+    assert Work(tmp_path, "teach", "a", {"seed": 1}).path == made.path
+
+
 def test_fingerprints_that_only_begin_alike_are_not_taken_for_each_other(tmp_path: Path) -> None:
     made = make(tmp_path, seed=1)
     record = json.loads((made.path / RECORD).read_text("utf-8"))
@@ -228,6 +235,7 @@ def test_a_disk_that_knows_no_locks_is_one_store_error(tmp_path: Path, monkeypat
     [
         (errno.ENOSPC, "free some space"),
         (errno.EDQUOT, "free some space"),
+        (errno.EFBIG, "larger than allowed"),
         (errno.EROFS, "choose another folder"),
         (errno.EACCES, "choose another folder"),
     ],

@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     add("--data", type=Path, required=True, help="folder with teachers/, sharegpt/ and alpaca_eval/")
     add("--out", type=Path, required=True, help="model folder to write")
     add("--without", type=Path, help="prompts.jsonl of prepare.py: prompts to leave out of the text")
-    add("--steps", type=int, default=1600, help="optimizer steps (default 1600)")
+    add("--steps", type=int, default=1400, help="optimizer steps (default 1400)")
     add("--minutes", type=float, help="train by the clock instead of --steps; not repeatable")
     add("--rows", type=int, default=2, help=f"rows of {CONTEXT} tokens a step (default 2)")
     add("--vocabulary", type=int, default=8192, help="tokens (default 8192)")

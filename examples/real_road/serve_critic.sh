@@ -22,7 +22,13 @@ url=http://127.0.0.1:$port
 
 if [[ "$command" == stop ]]; then
   [[ -f "$state.pid" ]] || { echo "no server of this script on port $port" >&2; exit 1; }
-  kill "$(cat "$state.pid")" 2>/dev/null || echo "it had already ended" >&2
+  pid=$(cat "$state.pid")
+  kill "$pid" 2>/dev/null || echo "it had already ended" >&2
+  # The server first answers what it is working on.
+  for ((second = 0; second < 30; second++)); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 1
+  done
   rm -f "$state.pid"
   echo "stopped the server on port $port"
   exit 0

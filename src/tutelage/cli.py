@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # `tutelage trace ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE  # as a program that the closed pipe had ended
     return 0
 
 
@@ -145,13 +146,14 @@ def _trace(words: list[str], wants_help: bool) -> None:
 
     from tutelage.report.trace import trace
 
+    usage = "tutelage trace <prompt id, or its beginning> [artifacts=artifacts]"
     settings = dict(word.split("=", 1) for word in words if "=" in word)
     ids = [word for word in words if "=" not in word]
-    if wants_help or len(ids) != 1 or settings.keys() - {"artifacts"}:
-        print("tutelage trace <prompt id, or its beginning> [artifacts=artifacts]")
-        if not wants_help:
-            raise ConfigError("tutelage trace: expected one prompt id")
+    if wants_help:
+        print(usage)
         return
+    if len(ids) != 1 or settings.keys() - {"artifacts"}:
+        raise ConfigError(f"expected one prompt id: {usage}")
     for line in trace(Path(settings.get("artifacts", "artifacts")), ids[0]):
         print(line)
 

@@ -18,7 +18,7 @@ from tutelage.chat import Endpoint
 from tutelage.config import Group
 from tutelage.data.rows import COMPLETIONS, PROMPTS
 from tutelage.generate.settings import Drawing
-from tutelage.inputs import Model, Rows
+from tutelage.inputs import Model, Prompts
 from tutelage.measure.win_rate import mean_and_error
 from tutelage.miniature.commands import save_prompts
 from tutelage.miniature.oracle import grade
@@ -43,7 +43,11 @@ class Config(Group):
     num_prompts: int = Field(1500, ge=40, description="training prompts", json_schema_extra={"unit": "prompts"})
     num_evaluation: int = Field(500, ge=10, description="held-out prompts", json_schema_extra={"unit": "prompts"})
     critic: str = Field("critic", description="critic, critic_unbiased, critic_biased or critic_noisy")
+    judge: str = Field("critic_unbiased", description="decides the win rates; one of the same four")
     weak_teacher: str = Field("weak", description="weak or weak_wide")
+    max_invalid: float = Field(
+        0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the demo stops"
+    )
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class Demo:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.prompts = Rows(path=str(config.out / "prompts.jsonl"))
-        self.evaluation = Rows(path=str(config.out / "evaluation.jsonl"))
+        self.prompts = Prompts(path=str(config.out / "prompts.jsonl"))
+        self.evaluation = Prompts(path=str(config.out / "evaluation.jsonl"))
         train = make_prompts(config.num_prompts, config.seed)
         held_out = make_prompts(config.num_evaluation, config.seed + 1, train)
         save_prompts(Path(self.prompts.path), train)
@@ -84,9 +88,10 @@ class Demo:
             "schedule": "cosine",
             "max_grad_norm": 1.0,
             "seed": self.config.seed,
+            "micro_batch_tokens": 1024,
         }
 
-    def teach(self, teacher: str, prompts: Rows, name: str, seed: int) -> Artifact:
+    def teach(self, teacher: str, prompts: Prompts, name: str, seed: int) -> Artifact:
         """Completions of a miniature teacher."""
         endpoint = Endpoint(provider="miniature", model=teacher)
         config = teach.Config(**self.common(name), teacher=endpoint, seed=seed)
@@ -105,7 +110,9 @@ class Demo:
             **common, temperature=1.0, top_p=1.0, max_tokens=64, seed=self.config.seed, share=(SMALL, 1.0)
         )
         sampled = sample.run(drawing, sample.Inputs(model=model(student), prompts=self.prompts))
-        asking = label.Config(**common, critic=critic, order="random", seed=self.config.seed)
+        asking = label.Config(
+            **common, critic=critic, order="random", seed=self.config.seed, max_invalid=self.config.max_invalid
+        )
         labelled = label.run(asking, label.Inputs(completions=rows(sampled)))
         preferred = prefer.run(prefer.Config(**common), prefer.Inputs(verdicts=finished(labelled)))
         config = dpo.Config(**common, **self.training(5e-4, epochs=2), loss=dpo.Loss(beta=0.1))
@@ -115,8 +122,8 @@ class Demo:
         """The win rate of a checkpoint (`model=`) or of completions against `baseline`."""
         config = evaluate.Config(
             **self.common(name),
-            judge=Endpoint(provider="miniature", model="critic"),
-            judging=Judging(order="random", seed=self.config.seed + 1),
+            judge=Endpoint(provider="miniature", model=self.config.judge),
+            judging=Judging(order="random", seed=self.config.seed + 1, max_invalid=self.config.max_invalid),
             drawing=Drawing(temperature=0.7, top_p=1.0, max_tokens=64, seed=self.config.seed),
         )
         return evaluate.run(config, evaluate.Inputs(baseline=rows(baseline), **policy))
@@ -173,7 +180,9 @@ def run(config: Config) -> str:
             completions=rows(by_name[first].artifact),
         )
         heads.append((first, second, made))
-    text = "\n".join([*_table(arms), "", *_heads(heads), "", *_samples(arms), "", *_conclusion(arms, heads), ""])
+    text = "\n".join(
+        [*_table(config, arms), "", *_heads(heads), "", *_samples(arms), "", *_conclusion(arms, heads), ""]
+    )
     picture = config.out / "win_rates.png"
     _draw(arms, config, picture)
     with disk_errors(config.out):
@@ -192,10 +201,11 @@ def _rate(artifact: Artifact) -> tuple[float, float]:
     return rate.rate, rate.standard_error or 0.0
 
 
-def _table(arms: Sequence[Arm]) -> list[str]:
+def _table(config: Config, arms: Sequence[Arm]) -> list[str]:
     num = arms[0].artifact.record.counts["prompts judged"]
     lines = [
-        f"Win rate against fresh completions of the weak teacher, {num} held-out prompts:",
+        f"Win rate against fresh completions of the weak teacher, {num} held-out prompts "
+        f"(critic {config.critic}, judge {config.judge}):",
         "",
         f"{'arm':<24}{'win rate %':>11}{'± SE':>7}{'oracle 0-10':>13}{'words':>8}",
     ]

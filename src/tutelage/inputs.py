@@ -78,15 +78,12 @@ class Finished(Input):
         return {"artifact": Artifact.open(self.path).record.fingerprint}
 
 
-class Rows(Input):
-    """An artifact, or a file of rows (JSON lines or a JSON list, .gz too) from elsewhere."""
+class Prompts(Input):
+    """Prompts: of an artifact, or a file of rows (JSON lines or a JSON list, .gz too) from elsewhere."""
 
     path: str = Field(min_length=1, description="an artifact folder, or a .jsonl or .json file (.gz too)")
     prompt_field: str | None = Field(
         None, description="field that holds the prompt; null: prompt, instruction, or messages"
-    )
-    completion_field: str | None = Field(
-        None, description="field that holds the completion; null: completion or output"
     )
 
     def identity(self) -> Tree:
@@ -96,8 +93,16 @@ class Rows(Input):
             return {"artifact": made.record.fingerprint}
         if is_folder(self.path):
             Artifact.open(self.path)  # explains what is missing
-        content = {"content": file_hash(Path(self.path))}
-        return content | {"prompt_field": self.prompt_field, "completion_field": self.completion_field}
+        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "path"}
+        return {"content": file_hash(Path(self.path)), **fields}
+
+
+class Rows(Prompts):
+    """Prompts with completions: an artifact, or a file of rows (JSON lines or a JSON list, .gz too)."""
+
+    completion_field: str | None = Field(
+        None, description="field that holds the completion; null: completion or output"
+    )
 
 
 class Model(Input):
@@ -119,7 +124,7 @@ class Model(Input):
     def identity(self) -> Tree:
         """Return the artifact's fingerprint, the hash of the folder's files, or the Hub name and revision."""
         chat_format = self.chat_format
-        if chat_format is not None and is_file(chat_format):
+        if chat_format is not None and chat_format.endswith(".jinja") and is_file(chat_format):
             chat_format = file_hash(Path(chat_format))
         made = self.artifact()
         if made is not None:

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.rows import read_completions, read_prompts
-from tutelage.errors import DataError
-from tutelage.inputs import Finished, Model, Rows
+from tutelage.errors import ConfigError, DataError
+from tutelage.inputs import Finished, Model, Prompts, Rows
 from tutelage.measure.win_rate import paired_difference, scores
 from tutelage.progress import say
 from tutelage.records import Verdict
-from tutelage.stages import dpo, evaluate, label, prefer, reward, sample, sft, teach
+from tutelage.stages import WHAT, dpo, evaluate, label, prefer, reward, sample, sft, teach
 from tutelage.stages.dpo import Config as DpoConfig
 from tutelage.stages.evaluate import Config as EvaluateConfig
 from tutelage.stages.label import Config as LabelConfig
@@ -35,7 +35,7 @@ class Evaluation(Group):
     """What the policies are compared with, and on which prompts."""
 
     baseline: Rows
-    prompts: Rows | None = None
+    prompts: Prompts | None = None
 
 
 class Recipe(Group):
@@ -44,7 +44,7 @@ class Recipe(Group):
     name: str = Field("road", description="label of all artifacts", pattern=r"^[\w.+-]{1,60}$")
     artifacts: Path = Field(Path("artifacts"), description="folder that holds all artifacts")
     model: Model
-    prompts: Rows
+    prompts: Prompts
     completions: Rows | None = None
     evaluation: Evaluation
     teach: TeachConfig = TeachConfig()
@@ -63,7 +63,13 @@ class Recipe(Group):
         Raises:
             ConfigError: names every key that is wrong.
         """
-        return build(cls, merge_words(cls, load_yaml(path), words), f"{path}")
+        tree = merge_words(cls, load_yaml(path), words)
+        for stage in (name for name in WHAT if isinstance(tree.get(name), dict)):
+            for key in ("label", "artifacts"):
+                if key in tree[stage]:
+                    top = "name" if key == "label" else key
+                    raise ConfigError(f"{path}: {stage}.{key}: a recipe has one for all stages; give {top} instead")
+        return build(cls, tree, f"{path}")
 
     def of(self, config: AnyConfig, suffix: str = "") -> AnyConfig:
         """Return a stage's settings with this recipe's name and folder."""

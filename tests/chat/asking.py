@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from stub_server import StubServer
-
 from tutelage.chat import ChatRequest, HttpClient
 from tutelage.records import Message, Sampling
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from asking import MakeClient, Serve
 from stub_server import StubServer
-
 from tutelage.chat import Endpoint, HttpClient
 
 

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from asking import MakeClient, Serve, question
 from stub_server import always, seeded
-
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, ask, ask_all
 from tutelage.chat.ask import MAX_TASKS, Result
 from tutelage.errors import AuthenticationError, QuotaError, RequestError, UnavailableError, UnknownModelError

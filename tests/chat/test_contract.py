@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from asking import MakeClient, Serve
 from stub_server import Recorded, StubServer
-
 from tutelage.chat import ChatRequest, HttpClient
 from tutelage.records import Message, Sampling
 

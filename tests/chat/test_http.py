@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
 from asking import MakeClient, Serve, question
 from stub_server import StubServer, always, first
-
 from tutelage.chat import ChatReply, ChatRequest, HttpClient
 from tutelage.chat.faults import cause, clean, retry_after, server_message
 from tutelage.errors import (

@@ -71,32 +71,41 @@ def test_anthropic_without_a_limit_on_tokens_is_refused_in_words() -> None:
         wire_body(CLAUDE, ChatRequest(messages=MESSAGES))
 
 
+def key(endpoint: Endpoint, request: ChatRequest) -> str:
+    return wire_key(endpoint, wire_body(endpoint, request), request)
+
+
 def test_whatever_changes_the_question_changes_the_key() -> None:
     request = ChatRequest(messages=MESSAGES, sampling=ALL)
-    base = wire_key(OPENAI, wire_body(OPENAI, request), 0)
-    assert base == wire_key(OPENAI, wire_body(OPENAI, request), 0)
-    others = {wire_key(OPENAI, wire_body(OPENAI, request), 1)}
+    base = key(OPENAI, request)
+    assert base == key(OPENAI, request)
+    others = {key(OPENAI, request.model_copy(update={"sample_index": 1}))}
     for change in (
         {"model": "other"},
         {"base_url": "http://other/v1"},
         {"sends_temperature": False},
         {"max_tokens_field": "max_completion_tokens"},
     ):
-        endpoint = OPENAI.model_copy(update=change)
-        others.add(wire_key(endpoint, wire_body(endpoint, request), 0))
+        others.add(key(OPENAI.model_copy(update=change), request))
     for sampling in ({"temperature": 0.6}, {"top_p": 1.0}, {"max_tokens": 8}, {"seed": 4}):
-        asked = request.model_copy(update={"sampling": ALL.model_copy(update=sampling)})
-        others.add(wire_key(OPENAI, wire_body(OPENAI, asked), 0))
-    swapped = ChatRequest(messages=MESSAGES[1:], sampling=ALL)
-    others.add(wire_key(OPENAI, wire_body(OPENAI, swapped), 0))
-    others |= {wire_key(e, wire_body(CLAUDE, request), 0) for e in (CLAUDE, OLD_CLAUDE)}
+        others.add(key(OPENAI, request.model_copy(update={"sampling": ALL.model_copy(update=sampling)})))
+    others.add(key(OPENAI, ChatRequest(messages=MESSAGES[1:], sampling=ALL)))
+    body = wire_body(CLAUDE, request)
+    others |= {wire_key(e, body, request) for e in (CLAUDE, OLD_CLAUDE)}
     assert len(others | {base}) == 13
 
 
+def test_another_seed_is_another_draw_also_where_no_seed_is_sent() -> None:
+    one = ChatRequest(messages=MESSAGES, sampling=ALL)
+    two = one.model_copy(update={"sampling": ALL.model_copy(update={"seed": 4})})
+    assert wire_body(CLAUDE, one) == wire_body(CLAUDE, two)
+    assert key(CLAUDE, one) != key(CLAUDE, two)
+
+
 def test_pace_does_not_change_the_key() -> None:
-    body = wire_body(OPENAI, ChatRequest(messages=MESSAGES))
+    request = ChatRequest(messages=MESSAGES)
     slower = OPENAI.model_copy(update={"max_concurrency": 1, "api_key_env": "A_KEY"})
-    assert wire_key(slower, body, 0) == wire_key(OPENAI, body, 0)
+    assert key(slower, request) == key(OPENAI, request)
 
 
 @pytest.mark.parametrize(

@@ -38,47 +38,55 @@ async def ask_all(
             `ChatFailure`.
         ConfigError, StoreError: at once; see the client.
     """
-    results: list[Result | None] = [None] * len(requests)
-    indices = iter(range(len(requests)))
-    num_failures = 0
-    stopped = False
-
-    async def one(index: int) -> Result:
-        nonlocal num_failures
-        try:
-            reply = await client.complete(requests[index])
-        except (RequestError, UnavailableError) as error:
-            num_failures += 1
-            if num_failures >= max_consecutive_failures:
-                raise
-            return ChatFailure(error=str(error))
-        # A reply from a journal says nothing of how the server is now.
-        num_failures = num_failures if reply.cached else 0
-        return reply
-
-    async def worker() -> None:
-        nonlocal stopped
-        try:
-            for index in indices:
-                # Replies from a journal come without any waiting; the loop must still notice Ctrl-C.
-                await asyncio.sleep(0)
-                if stopped:
-                    return
-                results[index] = result = await one(index)
-                if on_reply is not None:
-                    on_reply(index, result)
-        except BaseException:
-            stopped = True  # before the others are cancelled, which takes the loop a few rounds
-            raise
-
-    workers = [asyncio.create_task(worker()) for _ in range(min(MAX_TASKS, len(requests)))]
+    asking = _Asking(client, requests, on_reply, max_consecutive_failures)
+    workers = [asyncio.create_task(asking.work()) for _ in range(min(MAX_TASKS, len(requests)))]
     try:
         await asyncio.gather(*workers)
     finally:
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-    return [result for result in results if result is not None]
+    return [result for result in asking.results if result is not None]
+
+
+class _Asking:
+    """What the workers of one `ask_all` share."""
+
+    def __init__(
+        self, client: Client, requests: Sequence[ChatRequest], on_reply: OnReply | None, max_failures: int
+    ) -> None:
+        self.client, self.requests, self.on_reply, self.max_failures = client, requests, on_reply, max_failures
+        self.results: list[Result | None] = [None] * len(requests)
+        self.indices = iter(range(len(requests)))
+        self.num_failures = 0
+        self.stopped = False
+
+    async def work(self) -> None:
+        """Take requests until there are none."""
+        try:
+            for index in self.indices:
+                # Replies from a journal come without any waiting; the loop must still notice Ctrl-C.
+                await asyncio.sleep(0)
+                if self.stopped:
+                    return
+                self.results[index] = result = await self._one(index)
+                if self.on_reply is not None:
+                    self.on_reply(index, result)
+        except BaseException:
+            self.stopped = True  # before the others are cancelled, which takes the loop a few rounds
+            raise
+
+    async def _one(self, index: int) -> Result:
+        try:
+            reply = await self.client.complete(self.requests[index])
+        except (RequestError, UnavailableError) as error:
+            self.num_failures += 1
+            if self.num_failures >= self.max_failures:
+                raise
+            return ChatFailure(error=str(error))
+        # A reply from a journal says nothing of how the server is now.
+        self.num_failures = self.num_failures if reply.cached else 0
+        return reply
 
 
 def ask(client: Client, requests: Sequence[ChatRequest], on_reply: OnReply | None = None) -> list[Result]:

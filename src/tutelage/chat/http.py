@@ -80,7 +80,7 @@ class HttpClient:
             StoreError: the journal cannot be read or written.
         """
         body = wire_body(self.endpoint, request)
-        key = wire_key(self.endpoint, body, request.sample_index)
+        key = wire_key(self.endpoint, body, request)
         lock = self._asking.setdefault(key, asyncio.Lock())
         async with lock:
             return self._recall(key, body, cached=True) or await self._ask(key, body)

@@ -83,7 +83,7 @@ def sent_sampling(body: Body) -> Sampling:
     )
 
 
-def wire_key(endpoint: Endpoint, body: Body, sample_index: int) -> str:
+def wire_key(endpoint: Endpoint, body: Body, request: ChatRequest) -> str:
     """Return the journal key: the hash of everything that decides what the reply is a reply to."""
     return digest(
         {
@@ -91,7 +91,9 @@ def wire_key(endpoint: Endpoint, body: Body, sample_index: int) -> str:
             "provider": endpoint.provider,
             "base_url": endpoint.url,
             "api_version": endpoint.version,
-            "sample_index": sample_index,
+            "sample_index": request.sample_index,
+            # also where it is not sent: another seed asks for another draw, not for the reply there is
+            "seed": request.sampling.seed,
         },
         64,
     )

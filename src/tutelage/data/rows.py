@@ -7,12 +7,12 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from tutelage.errors import DataError
-from tutelage.inputs import Rows
+from tutelage.inputs import Prompts, Rows
 from tutelage.records import Completion, Message, Prompt, digest
 
 Count = Callable[[str, int], None]
@@ -103,7 +103,7 @@ def _refuse_alpaca_input(where: str, row: dict[str, Any], name: str | None) -> N
         )
 
 
-def _prompt(where: str, row: dict[str, Any], rows: Rows, setting: str) -> Prompt | str:
+def _prompt(where: str, row: dict[str, Any], rows: Prompts, setting: str) -> Prompt | str:
     """Return the prompt, or the reason why the row is no usable one."""
     _refuse_alpaca_input(where, row, rows.prompt_field)
     value = _field(where, row, rows.prompt_field, _PROMPT_FIELDS, setting)
@@ -122,7 +122,7 @@ def _prompt(where: str, row: dict[str, Any], rows: Rows, setting: str) -> Prompt
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
-def read_prompts(rows: Rows, count: Count) -> list[Prompt]:
+def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:
     """Read the prompts of an artifact or a file, each once, in the file's order.
 
     Skips and counts duplicates, blank prompts, and conversations that begin or end with the assistant.
@@ -183,6 +183,16 @@ def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list
     if not prompts:
         raise DataError(f"{rows.path}: holds no usable completion")
     return list(prompts.values()), [c for group in completions.values() for c in group]
+
+
+def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= share[0] < share[1] <= 1:
+        raise ValueError("a share is [from,to] with 0 <= from < to <= 1, such as [0,0.1]")
+    return share
+
+
+Share = Annotated[tuple[float, float], AfterValidator(_is_a_share)]
+"""A part of the prompts: those whose `position` is at least the first number and below the second."""
 
 
 def position(prompt_id: str, seed: int | str) -> float:

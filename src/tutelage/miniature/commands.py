@@ -34,9 +34,7 @@ class PromptsConfig(Group):
 def build(config: BuildConfig) -> Path:
     """Build the base and return its folder."""
     from tutelage.miniature.build import build as build_base
-    from tutelage.train.checkpoint import require_torch
 
-    require_torch()
     with disk_errors(config.out):
         build_base(config.out, seed=config.seed, steps=config.steps)
     return config.out
@@ -45,11 +43,11 @@ def build(config: BuildConfig) -> Path:
 def write_prompts(config: PromptsConfig) -> Path:
     """Write the prompts and return the file."""
     from tutelage.data.rows import read_prompts
-    from tutelage.inputs import Rows
+    from tutelage.inputs import Prompts
 
     exclude: list[str] = []
     if config.exclude is not None:
-        known = read_prompts(Rows(path=str(config.exclude)), lambda what, num: None)
+        known = read_prompts(Prompts(path=str(config.exclude)), lambda what, num: None)
         exclude = [p.text for p in known]
     save_prompts(config.out, make_prompts(config.num, config.seed, exclude))
     return config.out

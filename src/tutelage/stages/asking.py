@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, Client, Endpoint, HttpClient, ask
-from tutelage.config import Group
+from tutelage.config import Group, Tree
 from tutelage.critic.questions import OrderRule, Question, questions, verdict_of
 from tutelage.critic.template import Template
 from tutelage.errors import CriticError, UnavailableError
 from tutelage.progress import Progress
-from tutelage.records import Pair, Prompt, Sampling, Verdict
+from tutelage.records import Pair, Prompt, Sampling, Verdict, digest
 from tutelage.store import Work
 
 REPLIES = "replies.jsonl"
@@ -57,7 +57,7 @@ def ask_about(
 class Judging(Group):
     """How pairs are shown to a critic or judge, and how many unreadable replies are too many."""
 
-    template: str = Field("pairwise", description="'pairwise', or a file of the same form")
+    template: str = Field("pairwise", description="'pairwise', or a .txt file of the same form")
     order: OrderRule = Field(
         "both",
         description="both: each pair is asked twice, swapped, and a flip is a tie; random: once, in a seeded order",
@@ -75,6 +75,16 @@ class Judging(Group):
         description="largest share of requests that may fail for good; above it the stage stops, resumable",
         json_schema_extra={"runtime": True},
     )
+
+    @field_validator("template")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        Template.load(name)  # its error is ours, and comes before anything is trained or paid for
+        return name
+
+    def identity(self) -> Tree:
+        """Return the settings with the template's text in place of its name: an edited file is another one."""
+        return super().identity() | {"template": digest(Template.load(self.template).parts)}
 
 
 def judge_pairs(

@@ -40,6 +40,9 @@ class Stage(Generic[C, I]):
             return done
         say(f"{self.name}: {work.path} ({work.why()})")
         with work.locked(), disk_errors(work.path):
+            done = work.finished()
+            if done is not None:  # by another process, between our look and our lock
+                return done
             made = self.body(config, inputs, work)
             records = {
                 name: value.record()

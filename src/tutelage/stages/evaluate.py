@@ -9,7 +9,7 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
 from tutelage.generate.settings import Drawing
-from tutelage.inputs import Model, Rows
+from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.win_rate import win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
 from tutelage.stages.asking import Judging, judge_pairs
@@ -35,7 +35,7 @@ class Inputs(Group):
     model: Model | None = None
     completions: Rows | None = None
     baseline: Rows
-    prompts: Rows | None = None
+    prompts: Prompts | None = None
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
@@ -52,7 +52,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
     policy = _policy_completions(config, inputs, prompts, work)
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
-    by_prompt = {c.prompt_id: c for c in baseline}
+    by_prompt = _one_each(baseline, "baseline")
+    policy = list(_one_each(policy, "policy").values())
     pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
     work.count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
     if not pairs:
@@ -71,6 +72,21 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
+
+
+def _one_each(completions: list[Completion], whose: str) -> dict[str, Completion]:
+    """Return the completions by prompt.
+
+    Raises:
+        DataError: there are several for a prompt, so that it is unclear which one is judged.
+    """
+    one = {c.prompt_id: c for c in completions}
+    if len(one) < len(completions):
+        raise DataError(
+            f"tutelage evaluate: the {whose} has {len(completions)} completions for {len(one)} prompts, by "
+            f"{_author(completions)}; give a file with one author"
+        )
+    return one
 
 
 def _tie(pair: Pair, judge: str) -> Verdict:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import COMPLETIONS, PROMPTS, in_share, read_prompts
+from tutelage.data.rows import COMPLETIONS, PROMPTS, Share, in_share, read_prompts
 from tutelage.errors import DataError
 from tutelage.generate.settings import Drawing
-from tutelage.inputs import Model, Rows
+from tutelage.inputs import Model, Prompts
 from tutelage.records import Usage
 from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
@@ -19,7 +19,7 @@ class Config(StageConfig, Drawing):
 
     num_samples: int = Field(2, ge=1, description="completions per prompt")
     temperature: float = Field(1.0, ge=0, description="0: the most likely token always")
-    share: tuple[float, float] = Field(
+    share: Share = Field(
         (0.0, 1.0),
         description="part of the prompts, [from, to) of a seeded order: [0.1,1] is the paper's other 90 %",
     )
@@ -30,7 +30,7 @@ class Inputs(Group):
     """Who answers, and what is asked."""
 
     model: Model
-    prompts: Rows
+    prompts: Prompts
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import in_share, read_completions
+from tutelage.data.rows import Share, in_share, read_completions
 from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
@@ -15,7 +15,7 @@ from tutelage.train.settings import Training
 class Config(StageConfig, Training):
     """How the student is trained, and on which part of the prompts."""
 
-    share: tuple[float, float] = Field(
+    share: Share = Field(
         (0.0, 1.0),
         description="part of the prompts, [from, to) of a seeded order: [0,0.1] is the paper's 10 %",
     )

@@ -8,7 +8,7 @@ from tutelage.chat import ChatReply, ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
-from tutelage.inputs import Rows
+from tutelage.inputs import Prompts, Rows
 from tutelage.records import Completion, Message, Prompt, Sampling, Usage
 from tutelage.stages.asking import ask_about
 from tutelage.stages.base import Stage
@@ -20,7 +20,7 @@ class Config(StageConfig):
 
     teacher: Endpoint | None = Field(None, description="the model that writes the completions; null: import")
     system: str | None = Field(None, description="system message before every prompt")
-    num_completions: int = Field(1, ge=1, description="completions per prompt")
+    num_completions: int = Field(1, ge=1, le=1000, description="completions per prompt")
     temperature: float | None = Field(None, ge=0, description="null: not sent, the model's own default")
     top_p: float | None = Field(None, gt=0, le=1, description="null: not sent")
     max_tokens: int = Field(1024, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
@@ -38,7 +38,7 @@ class Config(StageConfig):
 class Inputs(Group):
     """Prompts to ask about, or completions to import (with `prompts`: only those for them)."""
 
-    prompts: Rows | None = None
+    prompts: Prompts | None = None
     completions: Rows | None = None
 
 
@@ -77,14 +77,21 @@ def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], l
     return wanted, kept
 
 
+def _sampling(config: Config, index: int) -> Sampling:
+    """Every draw has a seed of its own: a server that honours seeds would repeat itself otherwise."""
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_tokens,
+        seed=config.seed * 1000 + index,
+    )
+
+
 def _ask(config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work) -> list[Completion]:
     before = (Message(role="system", content=config.system),) if config.system else ()
-    sampling = Sampling(
-        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, seed=config.seed
-    )
     asked = [(prompt, index) for prompt in prompts for index in range(config.num_completions)]
     requests = [
-        ChatRequest(messages=before + prompt.messages, sampling=sampling, sample_index=index)
+        ChatRequest(messages=before + prompt.messages, sampling=_sampling(config, index), sample_index=index)
         for prompt, index in asked
     ]
     author, replies = ask_about("teach", teacher, requests, config.max_failures, work)

@@ -13,6 +13,7 @@ from tutelage.errors import MissingExtraError, ModelError, StoreError
 from tutelage.inputs import Model
 from tutelage.progress import say
 from tutelage.records import Checkpoint
+from tutelage.store import read_text
 from tutelage.train.encode import Encoder
 
 CHECKPOINT = "checkpoint"
@@ -45,9 +46,7 @@ def _chat_template(name_or_path: str) -> str:
     """Read a chat format that comes with the package, or a .jinja file."""
     path = Path(name_or_path)
     if path.suffix == ".jinja":
-        if not path.is_file():
-            raise ModelError(f"chat_format {name_or_path}: no such file")
-        return path.read_text("utf-8")
+        return read_text(path)
     folder = resources.files("tutelage") / "presets" / "chat_format"
     names = [p.name.removesuffix(".jinja") for p in folder.iterdir()]
     if name_or_path not in names:

@@ -1,0 +1,77 @@
+"""Teaching over a real server: what is sent, and what becomes of odd replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stub_server import StubServer
+from tutelage.chat import Endpoint
+from tutelage.errors import UnavailableError
+from tutelage.inputs import Rows
+from tutelage.records import Completion
+from tutelage.stages import teach
+from tutelage.store import Artifact
+
+
+def run(tmp_path: Path, server: StubServer, prompts: list[str], **settings: Any) -> Artifact:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+    endpoint = Endpoint(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
+    config = teach.Config(artifacts=tmp_path / "a", teacher=endpoint, **settings)
+    return teach.run(config, teach.Inputs(prompts=Rows(path=str(path))))
+
+
+def test_several_completions_of_a_prompt_have_seeds_of_their_own(tmp_path: Path) -> None:
+    with StubServer() as server:
+        made = run(tmp_path, server, ["x"], num_completions=3, seed=2)
+    assert sorted(r.body["seed"] for r in server.requests) == [2000, 2001, 2002]
+    rows = made.rows("completions.jsonl", Completion)
+    assert [(c.index, c.sampling.seed) for c in rows] == [(0, 2000), (1, 2001), (2, 2002)]
+    assert len({c.id for c in rows}) == 3
+
+
+def test_the_system_message_goes_first_and_is_no_part_of_the_prompt(tmp_path: Path) -> None:
+    with StubServer() as server:
+        made = run(tmp_path, server, ["x"], system="Be brief.")
+    assert server.requests[0].body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert json.loads((made.path / "prompts.jsonl").read_text())["messages"] == [{"role": "user", "content": "x"}]
+
+
+def test_an_empty_completion_is_counted_and_dropped(tmp_path: Path) -> None:
+    with StubServer(lambda messages: "" if messages[-1]["content"] == "b" else "fine") as server:
+        made = run(tmp_path, server, ["a", "b", "c"])
+    assert made.record.counts == {"skipped: the completion is empty": 1, "completions": 2}
+
+
+def test_requests_that_fail_for_good_stop_the_stage_and_the_next_call_asks_only_for_them(tmp_path: Path) -> None:
+    broken = {"b"}
+
+    def fault(text: str, nth: int) -> str | None:
+        return "bad_request" if text in broken else None
+
+    with StubServer(fault=fault) as server:
+        with pytest.raises(UnavailableError, match="1 of 3 requests failed"):
+            run(tmp_path, server, ["a", "b", "c"])
+        broken.clear()
+        made = run(tmp_path, server, ["a", "b", "c"])
+    assert made.record.counts["completions"] == 3
+    assert made.record.counts["replies reused"] == 2
+    assert dict(server.replied) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_few_failures_are_allowed_if_asked_for_and_counted(tmp_path: Path) -> None:
+    with StubServer(fault=lambda text, nth: "bad_request" if text == "b" else None) as server:
+        made = run(tmp_path, server, ["a", "b", "c"], max_failures=0.5)
+    assert made.record.counts == {"requests failed": 1, "completions": 2}
+
+
+def test_the_bill_is_in_the_record(tmp_path: Path) -> None:
+    with StubServer() as server:
+        made = run(tmp_path, server, ["a", "b"])
+    assert made.record.usage.requests == 2
+    assert made.record.usage.input_tokens > 0
+    assert made.record.usage.dollars is None  # the price is unknown, which is not 0
