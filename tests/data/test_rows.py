@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.data.rows import in_share, position, read_completions, read_objects, read_prompts
+from tutelage.data.rows import read_completions, read_objects, read_prompts
+from tutelage.data.share import in_share, position
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Rows
 from tutelage.records import Completion, Prompt
@@ -61,8 +62,8 @@ def file(tmp_path: Path) -> Callable[..., Path]:
         ("rows.jsonl", b"\r\n\r\n" + lines(GOOD).replace(b"\n", b"\r\n") + b"   \r\n"),
         ("rows.json", json.dumps([GOOD], indent=2).encode()),
         ("rows.json", b"\xef\xbb\xbf" + json.dumps([GOOD], indent=2).replace("\n", "\r\n").encode()),
-        ("rows.jsonl.gz", gzip.compress(lines(GOOD))),
-        ("rows.json.gz", gzip.compress(json.dumps([GOOD]).encode())),
+        ("rows.jsonl.gz", gzip.compress(lines(GOOD), mtime=0)),
+        ("rows.json.gz", gzip.compress(json.dumps([GOOD]).encode(), mtime=0)),
         ("rows.txt", lines(GOOD)),
     ],
 )
@@ -80,7 +81,7 @@ def test_a_line_separator_inside_a_text_ends_no_row(file: Callable[..., Path]) -
     assert prompts_in(file(row + b"\n"))[0][0].text == "a\u2028b\u0085c\x1cd"
 
 
-PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]))
+PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]))
         ("rows.jsonl", b"\n \n\r\n", "is empty"),
         ("rows.jsonl", b"\xef\xbb\xbf", "is empty"),
         ("rows.json", b"", "is empty"),
-        ("rows.jsonl.gz", gzip.compress(b""), "is empty"),
+        ("rows.jsonl.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("rows.jsonl", lines(GOOD) + b'{"prompt": "torn', "line 2: not JSON"),
         ("rows.jsonl", lines(GOOD) + b"\n\nnull\n", "line 4: expected an object"),
         ("rows.jsonl", lines(GOOD) + b"prompt,completion\n", "line 2: not JSON"),

@@ -143,12 +143,12 @@ def test_the_originals_spelling_works(road: Path, one: Callable[[str], Path], tm
 
 def test_a_stage_called_from_python_finds_what_the_command_made(road: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tutelage.chat import Endpoint
-    from tutelage.inputs import Rows
+    from tutelage.inputs import Prompts
     from tutelage.stages import teach
 
     monkeypatch.chdir(road)
     config = teach.Config(label="small", teacher=Endpoint(provider="miniature", model="weak"))
-    artifact = teach.run(config, teach.Inputs(prompts=Rows(path="prompts.jsonl")))
+    artifact = teach.run(config, teach.Inputs(prompts=Prompts(path="prompts.jsonl")))
     assert len(list((road / "artifacts" / "1-teach").iterdir())) == 1
     assert artifact.record.counts["completions"] == 60
 

@@ -11,7 +11,7 @@ import pytest
 from stub_server import StubServer
 from tutelage.chat import Endpoint
 from tutelage.errors import UnavailableError
-from tutelage.inputs import Rows
+from tutelage.inputs import Prompts
 from tutelage.records import Completion
 from tutelage.stages import teach
 from tutelage.store import Artifact
@@ -22,7 +22,7 @@ def run(tmp_path: Path, server: StubServer, prompts: list[str], **settings: Any)
     path.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
     endpoint = Endpoint(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
     config = teach.Config(artifacts=tmp_path / "a", teacher=endpoint, **settings)
-    return teach.run(config, teach.Inputs(prompts=Rows(path=str(path))))
+    return teach.run(config, teach.Inputs(prompts=Prompts(path=str(path))))
 
 
 def test_several_completions_of_a_prompt_have_seeds_of_their_own(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_nothing_outside_the_completion_is_counted() -> None:
     batch = collate(EXAMPLES, model.device)
     values = token_logps(model, batch)
     assert int((values != 0).sum()) == sum(len(e.completion_ids) for e in EXAMPLES)
-    assert float(values[~batch.is_label].abs().sum()) == 0
+    assert values[~batch.is_label].abs().sum().item() == 0
 
 
 def test_padding_with_another_token_changes_nothing() -> None:

@@ -7,13 +7,13 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from tutelage.errors import DataError
 from tutelage.inputs import Prompts, Rows
-from tutelage.records import Completion, Message, Prompt, digest
+from tutelage.records import Completion, Message, Prompt
 
 Count = Callable[[str, int], None]
 PROMPTS, COMPLETIONS = "prompts.jsonl", "completions.jsonl"
@@ -183,23 +183,3 @@ def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list
     if not prompts:
         raise DataError(f"{rows.path}: holds no usable completion")
     return list(prompts.values()), [c for group in completions.values() for c in group]
-
-
-def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= share[0] < share[1] <= 1:
-        raise ValueError("a share is [from,to] with 0 <= from < to <= 1, such as [0,0.1]")
-    return share
-
-
-Share = Annotated[tuple[float, float], AfterValidator(_is_a_share)]
-"""A part of the prompts: those whose `position` is at least the first number and below the second."""
-
-
-def position(prompt_id: str, seed: int | str) -> float:
-    """Return where a prompt stands in [0, 1): a seeded hash, so adding or moving rows moves no prompt."""
-    return int(digest([seed, prompt_id], 13), 16) / 16**13
-
-
-def in_share(prompt_id: str, share: tuple[float, float], seed: int | str) -> bool:
-    """True if the prompt falls into the share [from, to). Shares that do not overlap have no prompt in common."""
-    return share[0] <= position(prompt_id, seed) < share[1]

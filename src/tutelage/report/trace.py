@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.errors import DataError, StoreError
-from tutelage.records import Completion, Preference, Prompt, Record, Verdict
+from tutelage.records import Completion, Preference, Prompt, Record, Trained, Verdict
 from tutelage.store import Artifact, all_artifacts, brief, visible
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -86,17 +86,22 @@ def _completion(completion: Completion) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
-    replies = " | ".join(_quote(reply) for reply in verdict.replies)
+    asked = zip(verdict.orders, verdict.replies, strict=True)
+    replies = ", ".join(f"{order.replace('_', ' ')}: {_quote(reply)}" for order, reply in asked)
     left, right = verdict.pair.left, verdict.pair.right
     return (
         f"verdict {verdict.id} by {visible(verdict.critic)}: {verdict.outcome} of {left.id} and {right.id}; "
-        f"it said {replies}"
+        f"shown {replies}"
     )
 
 
 def _preference(preference: Preference) -> str:
     chosen, rejected = preference.chosen, preference.rejected
     return f"preference {preference.id}: {_quote(chosen.text)} over {_quote(rejected.text)}"
+
+
+def _trained(row: Trained) -> str:
+    return f"trained on {row.id} ({row.num_tokens} tokens)"
 
 
 def _quote(text: str, limit: int = 200) -> str:
@@ -109,5 +114,6 @@ _KINDS: tuple[tuple[str, type[Record], Callable[[Any], str], Callable[[Any], str
     ("completions.jsonl", Completion, lambda completion: completion.prompt_id, _completion),
     ("preferences.jsonl", Preference, lambda preference: preference.prompt_id, _preference),
     ("verdicts.jsonl", Verdict, lambda verdict: verdict.pair.prompt_id, _verdict),
+    ("trained.jsonl", Trained, lambda row: row.prompt_id, _trained),
 )
 """File, what its rows are, whose prompt a row is about, how it is shown."""

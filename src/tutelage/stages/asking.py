@@ -54,7 +54,19 @@ def ask_about(
     return client.name, replies
 
 
-class Judging(Group):
+class Asking(Group):
+    """How much may go wrong when many requests are made."""
+
+    max_failures: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="largest share of requests that may fail for good; above it the stage stops, resumable",
+        json_schema_extra={"runtime": True},
+    )
+
+
+class Judging(Asking):
     """How pairs are shown to a critic or judge, and how many unreadable replies are too many."""
 
     template: str = Field("pairwise", description="'pairwise', or a .txt file of the same form")
@@ -67,13 +79,6 @@ class Judging(Group):
     seed: int = Field(0, ge=0, description="of the random order (and of a miniature critic)")
     max_invalid: float = Field(
         0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the stage fails"
-    )
-    max_failures: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="largest share of requests that may fail for good; above it the stage stops, resumable",
-        json_schema_extra={"runtime": True},
     )
 
     @field_validator("template")

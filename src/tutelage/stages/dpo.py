@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -41,16 +42,9 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write reference.json, checkpoint/ and metrics.jsonl."""
-    from tutelage.train.checkpoint import (
-        CHECKPOINT,
-        checkpoint_record,
-        load_encoder,
-        load_model,
-        save_checkpoint,
-        usable_length,
-    )
+    from tutelage.train.checkpoint import load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.loop import Trainer
+    from tutelage.train.fit import fit
     from tutelage.train.objectives import DPOObjective
 
     preferred = inputs.preferences.require("prefer")
@@ -62,12 +56,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
     work.count("preferences", len(pairs))
     pairs = with_reference(model, pairs, config, work)
-    trainer = Trainer(model, pairs, DPOObjective(config.loss.name, config.loss.beta), config, work.path)
-    steps = trainer.run("dpo")
-    save_checkpoint(model, encoder, work.path / CHECKPOINT)
-    trainer.forget()
-    work.count("steps", steps)
-    return Made(checkpoint=checkpoint_record(inputs.model, encoder, steps), summary=trainer.last_metrics())
+    objective = DPOObjective(config.loss.name, config.loss.beta)
+    return fit(inputs.model, model, encoder, pairs, objective, config, work)
 
 
 def with_reference(model: Any, pairs: list[Any], config: Config, work: Work) -> list[Any]:
@@ -75,8 +65,6 @@ def with_reference(model: Any, pairs: list[Any], config: Config, work: Work) -> 
 
     They are kept in reference.json, so that a resumed run compares with the same numbers.
     """
-    import json
-
     from tutelage.train.reference import reference_logps
 
     path = work.path / "reference.json"

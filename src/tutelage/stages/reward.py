@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import PROMPTS, in_share
+from tutelage.data.rows import PROMPTS
+from tutelage.data.share import in_share
 from tutelage.errors import DataError
 from tutelage.inputs import Finished, Model
 from tutelage.measure.win_rate import mean_and_error
@@ -32,9 +33,9 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
-    from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, load_encoder, save_checkpoint, usable_length
+    from tutelage.train.checkpoint import load_encoder, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.loop import Trainer
+    from tutelage.train.fit import fit
     from tutelage.train.objectives import reward_objective
     from tutelage.train.reward_model import load_reward_model, ranked_rightly
 
@@ -54,17 +55,13 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
     work.count("preferences to train on", len(train))
     work.count("preferences held out", len(test))
-    trainer = Trainer(model, train, reward_objective, config, work.path)
-    steps = trainer.run("reward")
+    made = fit(inputs.model, model, encoder, train, reward_objective, config, work)
     right = ranked_rightly(model, test, config)
-    save_checkpoint(model, encoder, work.path / CHECKPOINT)
-    trainer.forget()
-    work.count("steps", steps)
-    summary = trainer.last_metrics()
-    if right:
-        accuracy, error = mean_and_error(right)
-        summary |= {"held_out_accuracy": accuracy, "held_out_standard_error": error}
-    return Made(checkpoint=checkpoint_record(inputs.model, encoder, steps), summary=summary)
+    if not right:
+        return made
+    accuracy, error = mean_and_error(right)
+    tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(right) > 1 else None}
+    return made.model_copy(update={"summary": made.summary | tested})
 
 
 STAGE = Stage("reward", Config, Inputs, body)

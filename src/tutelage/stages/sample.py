@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import COMPLETIONS, PROMPTS, Share, in_share, read_prompts
+from tutelage.data.rows import COMPLETIONS, PROMPTS, read_prompts
+from tutelage.data.share import OfPrompts
 from tutelage.errors import DataError
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts
@@ -14,16 +15,11 @@ from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
 
 
-class Config(StageConfig, Drawing):
+class Config(StageConfig, Drawing, OfPrompts):
     """How many completions, and for which part of the prompts."""
 
     num_samples: int = Field(2, ge=1, description="completions per prompt")
     temperature: float = Field(1.0, ge=0, description="0: the most likely token always")
-    share: Share = Field(
-        (0.0, 1.0),
-        description="part of the prompts, [from, to) of a seeded order: [0.1,1] is the paper's other 90 %",
-    )
-    share_seed: int = Field(0, ge=0, description="of that order; the same in every stage of a road")
 
 
 class Inputs(Group):
@@ -37,7 +33,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and completions.jsonl; an interrupted call goes on after its last batch."""
     from tutelage.generate.sample import sample
 
-    prompts = [p for p in read_prompts(inputs.prompts, work.count) if in_share(p.id, config.share, config.share_seed)]
+    prompts = [p for p in read_prompts(inputs.prompts, work.count) if config.takes(p.id)]
     work.count("prompts", len(prompts))
     completions = sample(inputs.model, prompts, config, config.num_samples, work)
     if not completions:

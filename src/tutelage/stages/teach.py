@@ -10,12 +10,12 @@ from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prom
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts, Rows
 from tutelage.records import Completion, Message, Prompt, Sampling, Usage
-from tutelage.stages.asking import ask_about
+from tutelage.stages.asking import Asking, ask_about
 from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
 
 
-class Config(StageConfig):
+class Config(StageConfig, Asking):
     """Who teaches, and how it is asked."""
 
     teacher: Endpoint | None = Field(None, description="the model that writes the completions; null: import")
@@ -26,13 +26,6 @@ class Config(StageConfig):
     max_tokens: int = Field(1024, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
     seed: int = Field(0, ge=0, description="sent if the model takes one; other seeds are other draws")
     author: str | None = Field(None, description="who wrote imported completions, if their rows do not say")
-    max_failures: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="largest share of requests that may fail for good; above it the stage stops, resumable",
-        json_schema_extra={"runtime": True},
-    )
 
 
 class Inputs(Group):

@@ -1,0 +1,45 @@
+"""Parts of the prompts, by a seeded hash: disjoint shares have no prompt in common, whatever the file's order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from tutelage.config import Group
+from tutelage.records import digest
+
+
+def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= share[0] < share[1] <= 1:
+        raise ValueError("a share is [from,to] with 0 <= from < to <= 1, such as [0,0.1]")
+    return share
+
+
+Share = Annotated[tuple[float, float], AfterValidator(_is_a_share)]
+"""[from, to): the prompts whose `position` is at least the first number and below the second."""
+
+
+class OfPrompts(Group):
+    """Which part of the prompts a stage works on."""
+
+    share: Share = Field(
+        (0.0, 1.0),
+        description="part of the prompts, [from, to) of a seeded order: [0,0.1] and [0.1,1] are the paper's "
+        "10 % for SFT and the other 90 % for feedback",
+    )
+    share_seed: int = Field(0, ge=0, description="of that order; the same in every stage of a road")
+
+    def takes(self, prompt_id: str) -> bool:
+        """True if the prompt belongs to this part."""
+        return in_share(prompt_id, self.share, self.share_seed)
+
+
+def position(prompt_id: str, seed: int | str) -> float:
+    """Return where a prompt stands in [0, 1): a seeded hash, so adding or moving rows moves no prompt."""
+    return int(digest([seed, prompt_id], 13), 16) / 16**13
+
+
+def in_share(prompt_id: str, share: tuple[float, float], seed: int | str) -> bool:
+    """True if the prompt falls into the share [from, to). Shares that do not overlap have no prompt in common."""
+    return share[0] <= position(prompt_id, seed) < share[1]
