@@ -108,7 +108,7 @@ def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
     model = tiny.model("llama", 64).eval()
     with torch.no_grad():
         model.model.embed_tokens.weight[12] = math.nan
-    with pytest.raises(TrainingError, match=r"the loss is nan on the examples .*\b[012]\b"):
+    with pytest.raises(TrainingError, match=r"the loss is nan on examples of the prompts p[012]"):
         Trainer(model, ITEMS[:3], sft_objective, settings(), tmp_path).run("sft")
 
 

@@ -175,9 +175,9 @@ class Trainer(Generic[T]):
             with autocast(self.model.device, self.settings.precision):
                 value, parts = self.objective(self.model, micro, batch)
             if not torch.isfinite(value):
-                ids = ", ".join(item.id for item in micro[:5])
+                ids = ", ".join(item.prompt_id for item in micro[:5])
                 raise TrainingError(
-                    f"step {step + 1}: the loss is {float(value.detach())} on the examples {ids}; "
+                    f"step {step + 1}: the loss is {float(value.detach())} on examples of the prompts {ids}; "
                     "look at them with `tutelage trace`, or lower lr"
                 )
             value.backward()  # type: ignore[no-untyped-call]
