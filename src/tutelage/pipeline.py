@@ -87,6 +87,8 @@ class Road:
     """Evaluation of the policy after DPO."""
     num_made: int
     """How many artifacts were not there before."""
+    one_model: bool
+    """True if the critic and the judge are the same model."""
 
 
 def rows(artifact: Artifact) -> Rows:
@@ -128,7 +130,8 @@ def run(recipe: Recipe) -> Road:
     num_made = sum((a.path / RECORD).stat().st_mtime >= started for a in made)
     if num_made == 0:
         say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
-    return Road(tuple(made), before, after, num_made)
+    critic, judge = (endpoint.identity() for endpoint in (recipe.label.critic, recipe.evaluate.judge))
+    return Road(tuple(made), before, after, num_made, one_model=critic == judge)
 
 
 def _evaluate(recipe: Recipe, trained: Artifact, suffix: str) -> Artifact:
@@ -177,6 +180,8 @@ def summary(road: Road) -> list[str]:
     difference, error, num = paired_difference(first, second)
     lines.append(f"{'difference':10} {difference:+5.1f} points, standard error {error:.1f}, {num} prompts in both")
     lines.append(verdict_sentence("Feedback", difference, error))
+    if road.one_model:
+        lines.append("Critic and judge are the same model: it judged what it had taught to please it.")
     return lines
 
 

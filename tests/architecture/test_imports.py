@@ -22,13 +22,14 @@ from tutelage.stages import WHAT
 
 PACKAGE = Path(tutelage.__file__).parent
 HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "accelerate")
-FOUNDATION = {"records", "store", "config", "errors", "inputs", "progress"}
+FOUNDATION = {"records", "store", "config", "errors", "extras", "inputs", "progress"}
 
 # What each part of the package may import of the package. A part that is not here fails the test below:
 # a new room needs a line of its own. `help` reads the stages' settings and is imported by `cli` alone.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
+    "extras": {"errors"},
     "records": {"errors"},
     "config": {"errors"},
     "store": {"errors", "records", "progress"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": FOUNDATION,
     "train": FOUNDATION,
     "generate": FOUNDATION | {"train"},
-    "report": {"errors", "records", "store", "progress"},
+    "report": {"errors", "extras", "records", "store", "progress"},
     "miniature": FOUNDATION | {"data", "critic", "chat"},
     "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature"},
     "pipeline": FOUNDATION | {"data", "measure", "stages"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tutelage import extras
 from tutelage.errors import MissingExtraError, StoreError
 from tutelage.report.bars import Bar, draw_bars
 
@@ -78,15 +78,8 @@ def test_a_target_that_cannot_be_written_is_one_store_error(tmp_path: Path) -> N
 
 
 def test_without_matplotlib_one_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tutelage\[plot\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"a picture needs matplotlib.*pip install 'tutelage\[plot\]'"):
         draw_bars(BARS, "title", "win rate", "note", tmp_path / "bars.png")
 
 

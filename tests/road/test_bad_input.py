@@ -265,3 +265,26 @@ def test_a_critic_that_cannot_be_understood_stops_the_labelling(fails: Fails, ma
         said = fails("label", f"completions={folder}", *[w.replace("teacher", "critic") for w in api(server)[2:]])
     assert "1 of 1 verdicts cannot be read" in said
     assert "I like both. (a)" in said
+
+
+@pytest.mark.parametrize("stage", ["sft", "sample", "dpo", "reward", "evaluate"])
+def test_a_missing_extra_says_how_to_get_it(stage: str, tmp_path: Path, makes: Makes) -> None:
+    makes(*IMPORT, f"completions={rows('c.jsonl', GOOD)}")
+    folder = next(Path("artifacts/1-teach").iterdir())
+    inputs = {
+        "sft": [f"completions={folder}"],
+        "sample": [f"prompts={folder}"],
+        "dpo": [f"preferences={folder}"],
+        "reward": [f"preferences={folder}"],
+        "evaluate": [f"baseline={folder}", "judge=miniature_critic"],
+    }[stage]
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'torch' else find(name, *more)\n"
+        "sys.modules['torch'] = None\n"
+        "from tutelage.cli import main; sys.exit(main())"
+    )
+    words = [command()[0], "-c", code, stage, "model=miniature", *inputs]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert f"tutelage {stage} needs torch, not installed here: pip install 'tutelage[train]'" in done.stderr

@@ -13,20 +13,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tutelage.errors import MissingExtraError, TrainingError
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tutelage.errors import TrainingError
 from tutelage.miniature.corpus import write_documents
 from tutelage.miniature.probe import PASS_MEAN, PASS_WORST, Probe, probe
 from tutelage.progress import Progress, say
-
-try:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from torch import Tensor
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-except ImportError as error:
-    raise MissingExtraError(
-        f"building the miniature's base needs {error.name}; run `pip install 'tutelage[train]'`"
-    ) from error
 
 NUM_TOKENS = 704
 MAX_LENGTH = 256

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from tutelage.config import Group
+from tutelage.extras import require
 from tutelage.miniature.world import make_prompts
 from tutelage.store import disk_errors, write_atomically
 
@@ -33,6 +34,7 @@ class PromptsConfig(Group):
 
 def build(config: BuildConfig) -> Path:
     """Build the base and return its folder."""
+    require("train", "building the miniature's base")
     from tutelage.miniature.build import build as build_base
 
     with disk_errors(config.out):

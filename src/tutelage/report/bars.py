@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage.errors import MissingExtraError
+from tutelage.extras import require
 from tutelage.store import disk_errors
 
 Bar = tuple[str, float, float, str]
@@ -20,11 +20,10 @@ def draw_bars(bars: Sequence[Bar], title: str, y_label: str, note: str, path: Pa
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.text import Text
-    except ImportError:
-        raise MissingExtraError("a picture needs matplotlib: pip install 'tutelage[plot]'") from None
+    require("plot", "a picture")
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
     families = list(dict.fromkeys(family for *_, family in bars))
     figure = Figure(figsize=(8.5, 4.8), layout="constrained")
     axes = figure.add_subplot()

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
+from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
@@ -42,6 +43,7 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write reference.json, checkpoint/ and metrics.jsonl."""
+    require("train", "tutelage dpo")
     from tutelage.train.checkpoint import load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit

@@ -8,6 +8,7 @@ from tutelage.chat import Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
+from tutelage.extras import require
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.win_rate import win_rate
@@ -110,6 +111,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
     elif (work.path / COMPLETIONS).is_file():
         return read_rows(work.path / COMPLETIONS, Completion)
     else:
+        require("train", "tutelage evaluate")
         from tutelage.generate.sample import sample
 
         assert inputs.model is not None

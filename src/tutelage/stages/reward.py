@@ -8,6 +8,7 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
 from tutelage.data.share import in_share
 from tutelage.errors import DataError
+from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.measure.win_rate import mean_and_error
 from tutelage.records import Preference, Prompt
@@ -33,6 +34,7 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
+    require("train", "tutelage reward")
     from tutelage.train.checkpoint import load_encoder, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit

@@ -8,6 +8,7 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_prompts
 from tutelage.data.share import OfPrompts
 from tutelage.errors import DataError
+from tutelage.extras import require
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts
 from tutelage.records import Usage
@@ -31,6 +32,7 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and completions.jsonl; an interrupted call goes on after its last batch."""
+    require("train", "tutelage sample")
     from tutelage.generate.sample import sample
 
     prompts = [p for p in read_prompts(inputs.prompts, work.count) if config.takes(p.id)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import read_completions
 from tutelage.data.share import OfPrompts
+from tutelage.extras import require
 from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
@@ -24,6 +25,7 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Train on the completions and their end-of-turn tokens; write checkpoint/ and metrics.jsonl."""
+    require("train", "tutelage sft")
     from tutelage.train.checkpoint import load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
     from tutelage.train.fit import fit

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config import nearest, preset_names
-from tutelage.errors import MissingExtraError, ModelError, StoreError
+from tutelage.errors import ModelError, StoreError
 from tutelage.inputs import Model
 from tutelage.progress import say
 from tutelage.records import Checkpoint
@@ -20,19 +20,13 @@ CHECKPOINT = "checkpoint"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
 
 
-def require_torch() -> None:
-    """Import what training needs, or say how to get it."""
+def _quiet() -> None:
+    """Keep the libraries' own bars and warnings out of our narration."""
+    import transformers
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError(
-            f"this stage needs {error.name}, which is not installed: pip install 'tutelage[train]'"
-        ) from None
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    torch.set_float32_matmul_precision("high")
 
 
 def device() -> Any:
@@ -63,7 +57,7 @@ def load_encoder(model: Model) -> Encoder:
     Raises:
         ModelError: no such model, no tokenizer, no chat template.
     """
-    require_torch()
+    _quiet()
     from transformers import AutoTokenizer
 
     folder = model.folder()
