@@ -16,6 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: setup demo test quick check format clean
 
 setup: $(DONE)
+	@echo "setup: $(VENV) is ready"
 
 $(DONE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tutelage needs Python 3.11 or newer, found %s; give make PYTHON=python3.11" % sys.version.split()[0])'

@@ -88,6 +88,7 @@ class Demo:
             "schedule": "cosine",
             "max_grad_norm": 1.0,
             "seed": self.config.seed,
+            "max_length": 256,
             "micro_batch_tokens": 1024,
         }
 
