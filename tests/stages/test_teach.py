@@ -75,3 +75,18 @@ def test_the_bill_is_in_the_record(tmp_path: Path) -> None:
     assert made.record.usage.requests == 2
     assert made.record.usage.input_tokens > 0
     assert made.record.usage.dollars is None  # the price is unknown, which is not 0
+
+
+def test_an_anthropic_teacher_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-right-and-secret")
+    (tmp_path / "p.jsonl").write_text('{"prompt": "x"}\n')
+    with StubServer(lambda messages: "fine", api_key="sk-ant-right-and-secret") as server:
+        words = ["prompts=p.jsonl", "teacher=anthropic", "teacher.model=stub", "temperature=0.5"]
+        made = teach.run(*teach.STAGE.configure([*words, f"teacher.base_url={server.anthropic_url}"]))
+    body = server.requests[0].body
+    assert body == {"model": "stub", "max_tokens": 1024, "messages": [{"role": "user", "content": "x"}]}
+    row = made.rows("completions.jsonl", Completion)[0]
+    assert (row.author, row.text, row.stop_reason) == ("stub", "fine", "stop")
+    assert row.sampling.temperature is None  # the record says what was sent, not what was asked for
+    assert b"secret" not in b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -42,6 +43,11 @@ Objective = Callable[[Any, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, fl
 RESUME, METRICS, TRAINED = "resume.pt", "metrics.jsonl", "trained.jsonl"
 
 
+@lru_cache(maxsize=1)  # every step of an epoch asks for it
+def _order(num_items: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(num_items, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which items each step sees: every epoch a seeded order of its own, no item left out."""
@@ -64,9 +70,8 @@ class Plan:
     def indices(self, step: int) -> list[int]:
         """Return the items of step `step` (0-based)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(self.num_items, generator=generator)
-        return [int(i) for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
+        order = _order(self.num_items, self.seed, epoch)
+        return order[position * self.batch_size : (position + 1) * self.batch_size].tolist()
 
 
 def make_optimizer(model: Any, settings: Training) -> torch.optim.Optimizer:
