@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from road_helpers import world
 from running import tutelage
+from small_road import world
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from road_helpers import record, stages_said
 from running import command, tutelage
+from small_road import record, stages_said
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from road_helpers import record
 from running import command, narrating, tutelage
+from small_road import record
 from stub_server import StubServer
 
 pytestmark = pytest.mark.slow
