@@ -53,9 +53,10 @@ def test_the_fields_that_are_read_are_part_of_a_files_identity(tmp_path: Path) -
 def test_an_artifact_is_its_fingerprint_as_rows_as_model_and_as_itself(tmp_path: Path) -> None:
     made = make(tmp_path, "sft")
     path = str(made.path)
-    assert Finished(path=path).identity() == {"artifact": made.record.fingerprint}
-    assert Rows(path=path, prompt_field="ignored").identity() == {"artifact": made.record.fingerprint}
-    assert Model(path=path).identity()["artifact"] == made.record.fingerprint
+    what = {"artifact": made.record.fingerprint, "content": made.record.content}
+    assert Finished(path=path).identity() == what
+    assert Rows(path=path, prompt_field="ignored").identity() == what
+    assert Model(path=path).identity() == what | {"chat_format": None}
     assert Rows(path=path).record().artifact == made.record.fingerprint
 
 
@@ -138,8 +139,21 @@ def test_the_miniature_comes_with_the_package() -> None:
 
 
 def test_an_artifact_without_a_checkpoint_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="a label artifact holds no checkpoint"):
+    with pytest.raises(ModelError, match="a label artifact holds no language model"):
         Model(path=str(make(tmp_path, "label").path)).folder()
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward"])
+def test_completions_are_signed_by_what_the_model_is(tmp_path: Path, stage: str) -> None:
+    made = make(tmp_path, stage)
+    (tmp_path / "moved").symlink_to(made.path)
+    signed = Model(path=str(made.path)).author()
+    assert signed == f"{stage}-{made.record.fingerprint[:8]}" == Model(path=str(tmp_path / "moved")).author()
+
+
+def test_a_model_path_that_is_no_folder_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ModelError, match="no such model folder"):
+        Model(path="./nowhere").identity()
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "nul\0byte"])

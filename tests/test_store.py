@@ -235,7 +235,7 @@ def test_a_disk_that_knows_no_locks_is_one_store_error(tmp_path: Path, monkeypat
     [
         (errno.ENOSPC, "free some space"),
         (errno.EDQUOT, "free some space"),
-        (errno.EFBIG, "larger than allowed"),
+        (errno.EFBIG, "free some space"),
         (errno.EROFS, "choose another folder"),
         (errno.EACCES, "choose another folder"),
     ],

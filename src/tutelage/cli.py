@@ -74,6 +74,9 @@ def _dispatch(words: list[str]) -> None:
     bad = [word for word in rest if word.startswith("-")]
     if bad:
         raise ConfigError(f"{bad[0]}: there are no options but --help; settings are key=value words")
+    if command == "train" and wants_help:
+        print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")
+        return
     if command == "train":
         command, rest = _original_spelling(rest)
     if command in WHAT:

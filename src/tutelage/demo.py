@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ from tutelage.stages import dpo, evaluate, label, prefer, sample, sft, teach
 from tutelage.stages.asking import Judging
 from tutelage.store import Artifact, disk_errors, write_atomically
 
+CriticName = Literal["critic", "critic_unbiased", "critic_biased", "critic_noisy"]
 SMALL = 0.1
 """The paper's split: SFT on 10 % of the prompts, feedback on the other 90 %."""
 
@@ -39,12 +40,16 @@ class Config(Group):
     """The demo's few knobs."""
 
     out: Path = Field(Path("demo"), description="folder for everything the demo makes")
-    seed: int = Field(0, ge=0, description="of the prompts, the teachers' draws, the training and the samples")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="of the prompts, the teachers' draws, the training and the samples"
+    )
     num_prompts: int = Field(1500, ge=40, description="training prompts", json_schema_extra={"unit": "prompts"})
     num_evaluation: int = Field(500, ge=10, description="held-out prompts", json_schema_extra={"unit": "prompts"})
-    critic: str = Field("critic", description="critic, critic_unbiased, critic_biased or critic_noisy")
-    judge: str = Field("critic_unbiased", description="decides the win rates; one of the same four")
-    weak_teacher: str = Field("weak", description="weak or weak_wide")
+    critic: CriticName = Field("critic", description="labels the student's completions")
+    judge: CriticName = Field("critic_unbiased", description="decides the win rates")
+    weak_teacher: Literal["weak", "weak_wide"] = Field(
+        "weak", description="weak_wide at times shows every good habit"
+    )
     max_invalid: float = Field(
         0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the demo stops"
     )
@@ -66,8 +71,12 @@ class Demo:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.prompts = Prompts(path=str(config.out / "prompts.jsonl"))
-        self.evaluation = Prompts(path=str(config.out / "evaluation.jsonl"))
+        self.prompts = Prompts(path=str(config.out / f"prompts-{config.num_prompts}-seed-{config.seed}.jsonl"))
+        self.evaluation = Prompts(
+            path=str(
+                config.out / f"evaluation-{config.num_evaluation}-of-{config.num_prompts}-seed-{config.seed}.jsonl"
+            )
+        )
         train = make_prompts(config.num_prompts, config.seed)
         held_out = make_prompts(config.num_evaluation, config.seed + 1, train)
         save_prompts(Path(self.prompts.path), train)
@@ -217,10 +226,10 @@ def _table(config: Config, arms: Sequence[Arm]) -> list[str]:
 
 
 def _heads(heads: Sequence[tuple[str, str, Artifact]]) -> list[str]:
-    lines = ["Head to head on the same prompts:"]
+    lines = ["Head to head on the same prompts (win rate of the first, ties half):"]
     for first, second, artifact in heads:
         rate, error = _rate(artifact)
-        lines.append(f"  {first} beats {second} in {rate:.1f} % ± {error:.1f}")
+        lines.append(f"  {first} against {second}: {rate:.1f} % ± {error:.1f}")
     return lines
 
 

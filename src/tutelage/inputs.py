@@ -1,13 +1,12 @@
 """What a stage takes: files of rows, artifacts of earlier stages, and models. Each knows its own content.
 
-An input's identity is its content (or, for an artifact, its fingerprint), never its path: a moved file is
+An input's identity is its content (for an artifact also its fingerprint), never its path: a moved file is
 the same input, an edited one is another.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
@@ -16,29 +15,10 @@ from pydantic import Field
 
 from tutelage.config import Group, Tree
 from tutelage.errors import DataError, ModelError, StoreError
-from tutelage.store import Artifact, InputRecord, is_artifact, is_file, is_folder
+from tutelage.store import Artifact, InputRecord, file_hash, is_artifact, is_file, is_folder
 
 SHIPPED = resources.files("tutelage") / "miniature" / "base"
 """The folder of the model that is named 'miniature'."""
-
-
-@lru_cache(maxsize=256)
-def _hash_of(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes; a file that has not changed is read once per process."""
-    try:
-        stat = path.stat()
-        return _hash_of(path, stat.st_size, stat.st_mtime_ns)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # a name with a NUL character
-        raise DataError(f"{str(path)!r}: cannot be the name of a file ({error})") from None
 
 
 class Input(Group):
@@ -74,8 +54,8 @@ class Finished(Input):
     path: str = Field(min_length=1, description="an artifact folder")
 
     def identity(self) -> Tree:
-        """Return the artifact's fingerprint."""
-        return {"artifact": Artifact.open(self.path).record.fingerprint}
+        """Return what the artifact is."""
+        return _identity_of(Artifact.open(self.path))
 
 
 class Prompts(Input):
@@ -90,7 +70,7 @@ class Prompts(Input):
         """Return the artifact's fingerprint, or the file's hash and the fields read."""
         made = self.artifact()
         if made is not None:
-            return {"artifact": made.record.fingerprint}
+            return _identity_of(made)
         if is_folder(self.path):
             Artifact.open(self.path)  # explains what is missing
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "path"}
@@ -128,10 +108,20 @@ class Model(Input):
             chat_format = file_hash(Path(chat_format))
         made = self.artifact()
         if made is not None:
-            return {"artifact": made.record.fingerprint, "chat_format": chat_format}
+            return _identity_of(made) | {"chat_format": chat_format}
         if is_folder(self.folder()):
             return {"content": folder_hash(Path(self.folder())), "chat_format": chat_format}
+        if self.path.startswith((".", "/", "~")) or self.path.endswith("/"):
+            raise ModelError(f"{self.path}: no such model folder")
         return {"path": self.path, "revision": self.revision, "chat_format": chat_format}
+
+    def author(self) -> str:
+        """Return how completions of this model are signed: by what it is, not by where it lies or its label."""
+        made = self.artifact()
+        if made is not None:
+            return f"{made.record.stage}-{made.record.fingerprint[:8]}"
+        content = self.identity().get("content")
+        return f"model-{content[:8]}" if content else self.path
 
     def folder(self) -> str:
         """Return what `from_pretrained` takes: the checkpoint of an artifact, a folder, or a Hub name.
@@ -142,12 +132,17 @@ class Model(Input):
         made = self.artifact()
         if made is None:
             return str(SHIPPED) if self.path == "miniature" else self.path
-        if made.record.checkpoint is None:
+        if made.record.checkpoint is None or made.record.stage not in ("sft", "dpo"):
             raise ModelError(
-                f"{self.path}: a {made.record.stage} artifact holds no checkpoint; "
+                f"{self.path}: a {made.record.stage} artifact holds no language model; "
                 "give one made by sft or dpo, a model folder, or a Hub name"
             )
         return str(made.path / made.record.checkpoint.path)
+
+
+def _identity_of(made: Artifact) -> Tree:
+    """What was asked for, and what came of it: made again elsewhere, it may hold other rows or weights."""
+    return {"artifact": made.record.fingerprint, "content": made.record.content}
 
 
 def folder_hash(folder: Path) -> str:

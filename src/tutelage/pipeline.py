@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,6 +157,11 @@ def check_inputs(recipe: Recipe) -> None:
     else:
         tested = read_completions(evaluation.baseline, None, quiet)[0]
     trained = {p.id for p in read_prompts(recipe.prompts, quiet)}
+    first, second = recipe.sft, recipe.sample
+    if first.share_seed != second.share_seed or max(first.share[0], second.share[0]) < min(
+        first.share[1], second.share[1]
+    ):
+        say("note: sft and sample have prompts in common (sft.share, sample.share, share_seed)")
     both = [p for p in tested if p.id in trained]
     if both:
         shown = "".join(f"\n  {p.text[:100]!r}" for p in both[:3])
@@ -187,6 +193,8 @@ def summary(road: Road) -> list[str]:
 
 def verdict_sentence(what: str, difference: float, error: float) -> str:
     """Say in words whether a paired difference is distinguishable from none (two standard errors)."""
+    if math.isnan(error):
+        return f"{what}: one prompt in both evaluations cannot tell."
     if not abs(difference) > 2 * error:
         return (
             f"{what} made no difference that these prompts can show "

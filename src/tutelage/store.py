@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,6 +22,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +51,8 @@ class ArtifactRecord(Record):
     stage: str
     label: str
     fingerprint: str
+    content: str
+    """The hash of the rows and weights that were made; with the fingerprint, what later stages depend on."""
     identity: dict[str, Any]
     """Every setting and input that the result depends on, by dotted name; the fingerprint is its hash."""
     inputs: dict[str, InputRecord]
@@ -178,6 +182,25 @@ def brief(error: Exception) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
+@lru_cache(maxsize=256)
+def _hash_of(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes; a file that has not changed is read once per process."""
+    try:
+        stat = path.stat()
+        return _hash_of(path, stat.st_size, stat.st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a name with a NUL character
+        raise DataError(f"{str(path)!r}: cannot be the name of a file ({error})") from None
+
+
 # ---- rows -------------------------------------------------------------------------------------------
 
 
@@ -238,12 +261,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, (ConnectionError, TimeoutError)) or error.errno is None:
             raise
-        hints = {
-            errno.ENOSPC: "free some space",
-            errno.EDQUOT: "free some space",
-            errno.EFBIG: "the file would be larger than allowed here",
-        }
-        hint = hints.get(error.errno, "choose another folder")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "free some space" if full else "choose another folder"
         raise StoreError(
             f"{error.filename or path}: cannot be written ({error.strerror}); {hint}. "
             "What was finished is kept; the same command goes on from there"
@@ -262,6 +281,7 @@ class Work:
         self.fingerprint = digest(self.identity, 64)
         self.folder = folder_of(root, stage)
         self.path = self._find() or self.folder / f"{label}-{self.fingerprint[:8]}"
+        self._temporary: list[Path] = []
         self.counts: dict[str, int] = {}
         self.started = time.monotonic()
 
@@ -313,15 +333,30 @@ class Work:
                     f"{self.path}: another process is making this artifact now; wait for it, "
                     "then run the command again"
                 )
-            yield
+            try:
+                yield
+            finally:
+                if os.listdir(self.path) == [".lock"]:  # noqa: PTH208 - nothing was made: leave nothing behind
+                    name.unlink()
+                    self.path.rmdir()
 
     def count(self, what: str, num: int) -> None:
         """Record how many of something there were: rows made, skipped, and why."""
         self.counts[what] = self.counts.get(what, 0) + num
 
+    def remove_when_finished(self, path: Path) -> None:
+        """Keep a file only for going on after a crash: it goes once `record.json` is there."""
+        self._temporary.append(path)
+
     def write(self, name: str, rows: Iterable[Record]) -> None:
         """Write a file of rows, whole or not at all."""
         write_atomically(self.path / name, dump_rows(rows))
+
+    def _content(self) -> str:
+        """The hash of what was made: rows and weights, without timings."""
+        apart = {RECORD, "metrics.jsonl", ".lock", *(path.name for path in self._temporary)}
+        made = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
+        return digest([[str(p.relative_to(self.path)), file_hash(p)] for p in made], 64)
 
     def finish(self, config: dict[str, Any], inputs: dict[str, InputRecord], made: Made) -> Artifact:
         """Write `record.json`, which makes the folder an artifact."""
@@ -329,6 +364,7 @@ class Work:
             stage=self.stage,
             label=self.label,
             fingerprint=self.fingerprint,
+            content=self._content(),
             identity=self.identity,
             inputs=inputs,
             config=config,
@@ -339,7 +375,8 @@ class Work:
             **{name: getattr(made, name) for name in Made.model_fields},
         )
         write_atomically(self.path / RECORD, _dump(record.model_dump(mode="json"), indent=2) + "\n")
-        (self.path / ".lock").unlink(missing_ok=True)
+        for path in (*self._temporary, self.path / ".lock"):
+            path.unlink(missing_ok=True)
         return Artifact(path=self.path, record=record)
 
 

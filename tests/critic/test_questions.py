@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tutelage.critic.questions import OrderRule, Question, orders_of, questions, verdict_of
+from tutelage.critic.questions import Heard, OrderRule, Question, orders_of, questions, verdict_of
 from tutelage.critic.template import Template, read_back
 from tutelage.errors import DataError
 from tutelage.records import Completion, Message, Outcome, Pair, Prompt, Usage
@@ -29,7 +29,7 @@ def judged(pair: Pair, critic: Callable[[str, str], str], rule: OrderRule = "bot
     for question in asked:
         texts = read_back(question.messages[-1].content)
         assert texts is not None
-        replies.append((f"Verdict: {critic(*texts[1:])}", Usage(requests=1)))
+        replies.append(Heard(f"Verdict: {critic(*texts[1:])}"))
     return verdict_of(asked, replies, "critic").outcome
 
 
@@ -82,7 +82,8 @@ def test_the_random_order_is_fair_the_same_each_time_and_another_for_another_see
 
 def test_a_verdict_keeps_the_replies_the_orders_and_what_it_cost() -> None:
     asked = questions([pair_of("Red.", "Blue!")], PROMPTS, TEMPLATE, "both", 0)
-    replies = [("Verdict: A", Usage(requests=1, dollars=0.5)), ("Verdict: B", Usage(requests=1, dollars=None))]
+    bills = Usage(requests=1, dollars=0.5), Usage(requests=1, dollars=None)
+    replies = [Heard(f"Verdict: {said}", usage=bill) for said, bill in zip("AB", bills, strict=True)]
     verdict = verdict_of(asked, replies, "openai/judge")
     assert verdict.outcome == "LEFT"
     assert verdict.replies == ("Verdict: A", "Verdict: B")
@@ -91,10 +92,24 @@ def test_a_verdict_keeps_the_replies_the_orders_and_what_it_cost() -> None:
     assert verdict.usage == Usage(requests=2, dollars=None)
 
 
+def test_a_reply_that_was_cut_is_no_verdict_whatever_its_last_word() -> None:
+    asked = questions([pair_of("Red.", "Blue!")], PROMPTS, TEMPLATE, "random", 0)
+    assert verdict_of(asked, [Heard("At first sight Verdict: A", is_whole=False)], "critic").outcome == "INVALID"
+
+
+def test_how_an_author_signs_does_not_decide_what_is_shown_first() -> None:
+    pairs = [pair_of(f"left {i}", f"right {i}") for i in range(50)]
+    signed = [
+        Pair(left=Completion.model_validate(p.left.model_dump(exclude={"id"}) | {"author": "x"}), right=p.right)
+        for p in pairs
+    ]
+    assert [orders_of(p, "random", 0) for p in pairs] == [orders_of(p, "random", 0) for p in signed]
+
+
 def test_a_reply_too_few_is_no_verdict() -> None:
     asked: list[Question] = questions([pair_of("Red.", "Blue!")], PROMPTS, TEMPLATE, "both", 0)
     with pytest.raises(ValueError, match="zip"):
-        verdict_of(asked, [("Verdict: A", Usage())], "critic")
+        verdict_of(asked, [Heard("Verdict: A")], "critic")
 
 
 def test_a_pair_whose_prompt_is_not_there_is_one_error() -> None:

@@ -239,7 +239,7 @@ def test_an_input_of_the_wrong_stage(fails: Fails, makes: Makes) -> None:
     assert "was made by teach; expected an artifact of prefer" in fails(
         "dpo", "model=miniature", f"preferences={folder}"
     )
-    assert "holds no checkpoint" in fails("sft", f"model={folder}", f"completions={folder}")
+    assert "holds no language model" in fails("sft", f"model={folder}", f"completions={folder}")
 
 
 def test_an_unfinished_artifact(fails: Fails) -> None:

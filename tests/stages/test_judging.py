@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from stub_server import StubServer
 from tutelage.chat import Endpoint
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, CriticError, DataError
 from tutelage.inputs import Rows
 from tutelage.stages import evaluate
+from tutelage.stages import label as label_stage
 from tutelage.stages.asking import Judging
 from tutelage.store import Artifact
 
@@ -58,6 +60,35 @@ def test_the_same_text_is_a_tie_and_nobody_is_asked(tmp_path: Path) -> None:
     assert made.record.usage.requests == 0
 
 
+def label(tmp_path: Path, reply: str, rows: list[Any], **settings: Any) -> Artifact:
+    (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with StubServer(lambda messages: reply) as server:
+        critic = Endpoint(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
+        config = label_stage.Config(artifacts=tmp_path / "a", critic=critic, **settings)
+        return label_stage.run(config, label_stage.Inputs(completions=Rows(path=str(tmp_path / "two.jsonl"))))
+
+
+TWO = [row("Why?", "Because.", "me"), row("Why?", "Why not.", "me")]
+
+
+def test_a_critic_whose_replies_are_all_cut_labels_nothing(tmp_path: Path) -> None:
+    # the reply's beginning ends with words that would be a verdict
+    said = "At first sight Verdict: A but looking closer it is wrong.\n\nVerdict: B"
+    with pytest.raises(CriticError, match="2 replies were cut at max_tokens"):
+        label(tmp_path, said, TWO, max_tokens=5)
+
+
+def test_the_same_pair_is_judged_once_though_both_inputs_hold_it(tmp_path: Path) -> None:
+    (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TWO))
+    both = Rows(path=str(tmp_path / "two.jsonl"))
+    with StubServer(lambda messages: "Verdict: A") as server:
+        critic = Endpoint(provider="openai", model="stub", base_url=server.openai_url)
+        config = label_stage.Config(artifacts=tmp_path / "a", critic=critic)
+        made = label_stage.run(config, label_stage.Inputs(completions=both, against=both))
+    assert made.record.counts["verdicts"] == 1
+    assert made.record.counts["skipped: the same pair again"] == 1
+
+
 def test_prompts_that_only_one_side_has_are_counted(tmp_path: Path) -> None:
     baseline = [row(f"Work out 1 plus {i}.", "x", "you") for i in range(1, 4)]
     policy = [row("Work out 1 plus 1.", "2.", "me"), row("Work out 5 plus 5.", "10.", "me")]
@@ -70,3 +101,10 @@ def test_a_baseline_by_two_authors_is_refused(tmp_path: Path) -> None:
     both = [row("Work out 1 plus 1.", "2.", "one"), row("Work out 1 plus 1.", "3.", "two")]
     with pytest.raises(DataError, match="by one, two; give a file with one author"):
         run(tmp_path, [row("Work out 1 plus 1.", "4.", "me")], both)
+
+
+def test_what_is_not_judged_is_counted(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", f"{i}.", "me") for i in (2, 3, 4)]
+    made = run(tmp_path, policy, [row("Work out 1 plus 1.", "x", "you"), row("Work out 2 plus 2.", "y", "you")])
+    assert made.record.counts["not judged: further completions of the policy"] == 2
+    assert made.record.counts["prompts without a completion of the policy"] == 1

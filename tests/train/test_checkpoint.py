@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
-from tutelage.train.checkpoint import load_encoder, load_model, save_checkpoint
+from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, save_checkpoint
 
 
 def test_a_saved_checkpoint_loads_with_plain_transformers(tmp_path: Path) -> None:
@@ -63,3 +63,29 @@ def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
 def test_a_name_that_is_nothing_is_one_clear_error() -> None:
     with pytest.raises(ModelError, match="no preset, folder or model on the Hub"):
         load_encoder(Model(path="no/such-model"))
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny.folder(tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "layers.1.mlp" not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"3 weights are missing.*layers\.1\.mlp"):
+        load_model(Model(path=str(folder)))
+
+
+def test_a_tokenizer_larger_than_the_embeddings_is_refused(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path / "m")
+    source = Model(path=str(folder))
+    encoder = load_encoder(source)
+    encoder.tokenizer.add_tokens([f"new{i}" for i in range(3)])
+    with pytest.raises(ModelError, match="resize them"):
+        check_vocabulary(load_model(source), encoder, source.path)
+
+
+def test_chatml_needs_its_tokens(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path / "m", tokenizer=tiny.byte_level(eos_token="</s>"), template=None)
+    with pytest.raises(ModelError, match="chatml needs"):
+        load_encoder(Model(path=str(folder), chat_format="chatml"))

@@ -96,9 +96,24 @@ def test_half_a_character_is_refused() -> None:
         encoder().example(PROMPT, completion("broken \ud83d"), 100)
 
 
-def test_an_empty_completion_is_refused() -> None:
+def test_a_completion_without_text_or_end_is_refused() -> None:
     with pytest.raises(Unusable, match="empty"):
-        encoder().example(PROMPT, completion("  \n"), 100)
+        encoder().example(PROMPT, completion("", "length"), 100)
+
+
+def test_a_student_that_said_nothing_and_ended_is_an_example_of_just_that() -> None:
+    # it is usually the rejected side; dropping it would hide that habit from DPO
+    assert encoder().example(PROMPT, completion(""), 100).completion_ids == (encoder().end_id,)
+
+
+def test_a_tokenizer_without_special_tokens_refuses_no_text() -> None:
+    e = encoder(byte_level(eos_token="</s>"), "{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    assert e.prompt_ids(Prompt.of("hello"))
+
+
+def test_a_template_with_a_mistake_is_one_clear_error() -> None:
+    with pytest.raises(ModelError, match="the chat template cannot be used"):
+        encoder(template="{% for m in messages %}{{ m['content'] }}")
 
 
 def test_a_long_completion_is_cut_and_then_not_ended() -> None:

@@ -112,9 +112,11 @@ def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
         Trainer(model, ITEMS[:3], sft_objective, settings(), tmp_path).run("sft")
 
 
-def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="nothing to train on"):
-        Trainer(tiny.model("llama", 64), [], sft_objective, settings(), tmp_path)
+def test_a_damaged_resume_file_is_said_and_training_starts_over(tmp_path: Path) -> None:
+    (tmp_path / RESUME).write_bytes(b"")
+    model = tiny.model("llama", 64).eval()
+    Trainer(model, ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:

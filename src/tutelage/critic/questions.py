@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tutelage.critic.parse import combine, parse_verdict, to_outcome
@@ -24,10 +24,14 @@ class Question:
 
 
 def orders_of(pair: Pair, rule: OrderRule, seed: int) -> tuple[Order, ...]:
-    """Return the orders to ask: both, or one drawn from a hash of the pair and `seed`."""
+    """Return the orders to ask: both, or one drawn from a hash of the texts and `seed`.
+
+    Of the texts and not of the ids: how an author signs must not decide what the critic is shown first.
+    """
     if rule == "both":
         return ("left_first", "right_first")
-    return ("left_first",) if int(digest([seed, pair.id], 2), 16) < 128 else ("right_first",)
+    drawn = digest([seed, pair.prompt_id, pair.left.text, pair.right.text], 2)
+    return ("left_first",) if int(drawn, 16) < 128 else ("right_first",)
 
 
 def questions(
@@ -49,14 +53,26 @@ def questions(
     return asked
 
 
-def verdict_of(asked: Sequence[Question], replies: Sequence[tuple[str, Usage]], critic: str) -> Verdict:
-    """Combine the replies to all questions about one pair into its verdict."""
-    said = [to_outcome(parse_verdict(text), q.order) for q, (text, _) in zip(asked, replies, strict=True)]
+@dataclass(frozen=True)
+class Heard:
+    """A critic's reply to one question. One that is not whole was cut off, and its last word is no verdict."""
+
+    text: str
+    is_whole: bool = True
+    usage: Usage = field(default_factory=Usage)
+
+
+def verdict_of(asked: Sequence[Question], replies: Sequence[Heard], critic: str) -> Verdict:
+    """Combine the replies to all questions about one pair into its verdict; one that was cut is INVALID."""
+    said = [
+        to_outcome(parse_verdict(reply.text) if reply.is_whole else "INVALID", question.order)
+        for question, reply in zip(asked, replies, strict=True)
+    ]
     return Verdict(
         pair=asked[0].pair,
         orders=tuple(q.order for q in asked),
         outcome=combine(tuple(said)),
         critic=critic,
-        replies=tuple(text for text, _ in replies),
-        usage=Usage.total(usage for _, usage in replies),
+        replies=tuple(reply.text for reply in replies),
+        usage=Usage.total(reply.usage for reply in replies),
     )

@@ -28,7 +28,7 @@ class OfPrompts(Group):
         description="part of the prompts, [from, to) of a seeded order: [0,0.1] and [0.1,1] are the paper's "
         "10 % for SFT and the other 90 % for feedback",
     )
-    share_seed: int = Field(0, ge=0, description="of that order; the same in every stage of a road")
+    share_seed: int = Field(0, ge=0, le=2**31 - 1, description="of that order; the same in every stage of a road")
 
     def takes(self, prompt_id: str) -> bool:
         """True if the prompt belongs to this part."""

@@ -11,13 +11,13 @@ import torch
 from pydantic import ValidationError
 from transformers import GenerationConfig
 
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model
 from tutelage.progress import Progress, say
 from tutelage.records import Completion, Prompt, Sampling, Usage, digest
 from tutelage.store import Work, dump_rows
-from tutelage.train.checkpoint import context_length, load_encoder, load_model, pad_id
+from tutelage.train.checkpoint import check_vocabulary, context_length, load_encoder, load_model, pad_id
 from tutelage.train.encode import Encoder, Unusable
 
 PARTIAL = "completions.partial.jsonl"
@@ -48,26 +48,37 @@ def sample(
     encoder = load_encoder(source)
     on_gpu = torch.cuda.is_available()
     model = load_model(source, dtype="bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32")
-    draws = _draws(encoder, prompts, num_samples, context_length(model) - drawing.max_tokens, work)
+    check_vocabulary(model, encoder, source.path)
+    draws = _draws(encoder, prompts, num_samples, drawing.max_tokens, context_length(model), work)
     # Prompts of one length together: little padding, and an order that depends on nothing but the prompts.
     draws.sort(key=lambda d: (len(d.ids), d.prompt.id, d.index))
     batches = [draws[i : i + drawing.batch_size] for i in range(0, len(draws), drawing.batch_size)]
     path = work.path / PARTIAL
     done = _keep_whole_batches(path, batches)
-    author = work.label if source.artifact() is None else Path(source.path).name
-    with Progress("sample", len(draws), "completions", done=len(done)) as progress, path.open("a") as file:
+    author = source.author()
+    with (
+        Progress("sample", len(draws), "completions", done=len(done)) as progress,
+        path.open("a", encoding="utf-8") as file,
+    ):
         for batch in batches[_num_batches(done, batches) :]:
             made = _draw_batch(model, encoder, batch, drawing, author)
             file.write(dump_rows(made))
             file.flush()
             done += made
             progress.advance(len(made))
-    path.unlink()
+    work.remove_when_finished(path)
     place = {p.id: i for i, p in enumerate(prompts)}
     return sorted(done, key=lambda c: (place[c.prompt_id], c.index))
 
 
-def _draws(encoder: Encoder, prompts: Sequence[Prompt], num_samples: int, room: int, work: Work) -> list[Draw]:
+def _draws(
+    encoder: Encoder, prompts: Sequence[Prompt], num_samples: int, max_tokens: int, context: int, work: Work
+) -> list[Draw]:
+    room = context - max_tokens
+    if room < 1:
+        raise ConfigError(
+            f"max_tokens={max_tokens} leaves no room for a prompt: the model's context is {context} tokens"
+        )
     draws = []
     for prompt in prompts:
         try:
@@ -96,7 +107,7 @@ def _keep_whole_batches(path: Path, batches: Sequence[Sequence[Draw]]) -> list[C
     """Return what an interrupted run left, up to its last whole batch, and cut the file there."""
     found: list[Completion] = []
     if path.is_file():
-        for line in path.read_text("utf-8").split("\n"):
+        for line in path.read_bytes().split(b"\n"):
             try:
                 found.append(Completion.model_validate_json(line))
             except ValidationError:

@@ -13,7 +13,7 @@ class Drawing(Group):
     temperature: float = Field(0.7, ge=0, description="0: the most likely token always")
     top_p: float = Field(0.9, gt=0, le=1, description="nucleus: the fewest tokens that have this probability")
     max_tokens: int = Field(256, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
-    seed: int = Field(0, ge=0, description="of the draws")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the draws")
     batch_size: int = Field(
         64,
         ge=1,

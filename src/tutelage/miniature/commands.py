@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from tutelage.config import Group
+from tutelage.errors import StoreError
 from tutelage.extras import require
 from tutelage.miniature.world import make_prompts
 from tutelage.store import disk_errors, write_atomically
@@ -19,7 +20,7 @@ class BuildConfig(Group):
     """Pre-train the base model from nothing."""
 
     out: Path = Field(Path("miniature-base"), description="folder to write")
-    seed: int = Field(0, ge=0, description="of the text and the weights")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the text and the weights")
     steps: int = Field(3500, ge=1, description="optimizer steps", json_schema_extra={"unit": "steps"})
 
 
@@ -28,7 +29,7 @@ class PromptsConfig(Group):
 
     out: Path = Field(Path("prompts.jsonl"), description="file to write, one prompt a line")
     num: int = Field(1500, ge=1, description="how many", json_schema_extra={"unit": "prompts"})
-    seed: int = Field(0, ge=0, description="of the draw")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the draw")
     exclude: Path | None = Field(None, description="file of prompts that must not occur, for a disjoint set")
 
 
@@ -57,9 +58,12 @@ def write_prompts(config: PromptsConfig) -> Path:
 
 def save_prompts(path: Path, prompts: list[str]) -> None:
     """Write prompts as the rows that teach, sample and evaluate read."""
+    text = "".join(json.dumps({"prompt": p}) + "\n" for p in prompts)
+    if path.exists() and path.read_bytes() != text.encode():
+        raise StoreError(f"{path}: is there already and holds something else; choose another name or remove it")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, "".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+        write_atomically(path, text)
 
 
 ACTIONS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {

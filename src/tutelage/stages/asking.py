@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, Client, Endpoint, HttpClient, ask
 from tutelage.config import Group, Tree
-from tutelage.critic.questions import OrderRule, Question, questions, verdict_of
+from tutelage.critic.questions import Heard, OrderRule, Question, questions, verdict_of
 from tutelage.critic.template import Template
 from tutelage.errors import CriticError, UnavailableError
 from tutelage.progress import Progress
@@ -62,7 +62,6 @@ class Asking(Group):
         ge=0,
         le=1,
         description="largest share of requests that may fail for good; above it the stage stops, resumable",
-        json_schema_extra={"runtime": True},
     )
 
 
@@ -76,7 +75,7 @@ class Judging(Asking):
     )
     temperature: float | None = Field(0.0, ge=0, description="of the critic; null: not sent")
     max_tokens: int = Field(256, ge=1, description="limit of a verdict", json_schema_extra={"unit": "tokens"})
-    seed: int = Field(0, ge=0, description="of the random order (and of a miniature critic)")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the random order (and of a miniature critic)")
     max_invalid: float = Field(
         0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the stage fails"
     )
@@ -110,20 +109,23 @@ def judge_pairs(
     both: list[tuple[Question, ChatReply | ChatFailure]] = list(zip(asked, replies, strict=True))
     for _, group in groupby(both, key=lambda qr: qr[0].pair.id):
         members = list(group)
-        answered = [(r.text, r.usage) for _, r in members if isinstance(r, ChatReply)]
+        answered = [r for _, r in members if isinstance(r, ChatReply)]
         if len(answered) < len(members):
             work.count("pairs without a reply", 1)
         else:
-            verdicts.append(verdict_of([q for q, _ in members], answered, critic))
-    _check_invalid(critic, verdicts, judging.max_invalid)
+            heard = [Heard(r.text, r.stop_reason in ("stop", "unknown"), r.usage) for r in answered]
+            work.count("replies cut or filtered", sum(not h.is_whole for h in heard))
+            verdicts.append(verdict_of([q for q, _ in members], heard, critic))
+    _check_invalid(critic, verdicts, judging.max_invalid, work.counts.get("replies cut or filtered", 0))
     return critic, verdicts
 
 
-def _check_invalid(critic: str, verdicts: Sequence[Verdict], allowed: float) -> None:
+def _check_invalid(critic: str, verdicts: Sequence[Verdict], allowed: float, cut: int) -> None:
     invalid = [v for v in verdicts if v.outcome == "INVALID"]
     if len(invalid) > allowed * len(verdicts):
         shown = "".join(f"\n  {' | '.join(v.replies)[:200]!r}" for v in invalid[:5])
         raise CriticError(
             f"{critic}: {len(invalid)} of {len(verdicts)} verdicts cannot be read (allowed: max_invalid="
-            f"{allowed}). All replies are kept. Some of them:{shown}"
+            f"{allowed}; {cut} replies were cut at max_tokens or filtered). All replies are kept. "
+            f"Some of them:{shown}"
         )

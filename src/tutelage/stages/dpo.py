@@ -44,7 +44,7 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write reference.json, checkpoint/ and metrics.jsonl."""
     require("train", "tutelage dpo")
-    from tutelage.train.checkpoint import load_encoder, load_model, usable_length
+    from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit
     from tutelage.train.objectives import DPOObjective
@@ -54,6 +54,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     preferences = preferred.rows(PREFERENCES, Preference)
     prompts = preferred.rows(PROMPTS, Prompt)
     model = load_model(inputs.model)
+    check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
     work.count("preferences", len(pairs))

@@ -16,7 +16,7 @@ from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
 from tutelage.stages.asking import Judging, judge_pairs
 from tutelage.stages.base import Stage
 from tutelage.stages.label import VERDICTS
-from tutelage.store import Made, Work, read_rows
+from tutelage.store import Made, Work
 
 
 class Config(StageConfig):
@@ -45,20 +45,21 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     if inputs.prompts is not None:
         prompts = read_prompts(inputs.prompts, work.count)
     wanted = {p.id for p in prompts}
-    baseline = [c for c in baseline if c.prompt_id in wanted and c.index == 0]
+    baseline = _firsts(baseline, wanted, "baseline", work)
     work.count("prompts without a baseline completion", len(wanted - {c.prompt_id for c in baseline}))
-    covered = {c.prompt_id for c in baseline}
-    prompts = [p for p in prompts if p.id in covered]
+    by_prompt = _one_each(baseline, "baseline")
+    prompts = [p for p in prompts if p.id in by_prompt]
     if not prompts:
         raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
     policy = _policy_completions(config, inputs, prompts, work)
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
-    by_prompt = _one_each(baseline, "baseline")
     policy = list(_one_each(policy, "policy").values())
     pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
     work.count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
+    if not policy:
+        raise DataError("tutelage evaluate: the policy has a completion for none of the prompts")
     if not pairs:
-        raise DataError("tutelage evaluate: policy and baseline are the same completions, or share no prompt")
+        raise DataError("tutelage evaluate: policy and baseline are the same completions")
     same = [p for p in pairs if p.left.text == p.right.text]
     asked = [p for p in pairs if p.left.text != p.right.text]
     work.count("ties without asking: the same text", len(same))
@@ -73,6 +74,15 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
+
+
+def _firsts(completions: list[Completion], wanted: set[str], whose: str, work: Work) -> list[Completion]:
+    """Return the first completion of each wanted prompt; counts the others."""
+    of_wanted = [c for c in completions if c.prompt_id in wanted]
+    first = [c for c in of_wanted if c.index == 0]
+    work.count(f"not judged: completions of the {whose} for other prompts", len(completions) - len(of_wanted))
+    work.count(f"not judged: further completions of the {whose}", len(of_wanted) - len(first))
+    return first
 
 
 def _one_each(completions: list[Completion], whose: str) -> dict[str, Completion]:
@@ -107,9 +117,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
     if inputs.completions is not None:
         wanted = {p.id for p in prompts}
         found = read_completions(inputs.completions, None, work.count)[1]
-        kept = [c for c in found if c.prompt_id in wanted and c.index == 0]
-    elif (work.path / COMPLETIONS).is_file():
-        return read_rows(work.path / COMPLETIONS, Completion)
+        kept = _firsts(found, wanted, "policy", work)
     else:
         require("train", "tutelage evaluate")
         from tutelage.generate.sample import sample

@@ -57,11 +57,16 @@ def _by_prompt(completions: list[Completion]) -> dict[str, list[Completion]]:
 
 def _pairs(groups: list[tuple[list[Completion], list[Completion] | None]], count: Count) -> list[Pair]:
     pairs = []
+    seen: set[frozenset[str]] = set()
     for group, others in groups:
         for left, right in combinations(group, 2) if others is None else product(group, others):
+            both = frozenset((left.id, right.id))
             if left.text == right.text:
                 count("skipped: both completions are the same text", 1)
+            elif both in seen:
+                count("skipped: the same pair again", 1)
             else:
+                seen.add(both)
                 pairs.append(Pair(left=left, right=right))
     return pairs
 
@@ -80,6 +85,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
             "(sample with num_samples=2, or give against=)"
         )
     critic, verdicts = judge_pairs(config.critic, config, pairs, {p.id: p for p in prompts}, work)
+    if not verdicts:
+        raise DataError(f"{critic}: not one pair was judged; every request failed")
     judged = {v.pair.prompt_id for v in verdicts}
     work.write(PROMPTS, [p for p in prompts if p.id in judged])
     work.write(VERDICTS, verdicts)

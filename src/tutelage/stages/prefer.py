@@ -20,7 +20,7 @@ class Config(StageConfig):
     """Which verdicts count."""
 
     max_pairs: int | None = Field(None, ge=1, description="keep this many, drawn by `seed`; null: all")
-    seed: int = Field(0, ge=0, description="of the draw")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the draw")
 
 
 class Inputs(Group):

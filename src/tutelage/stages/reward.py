@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
@@ -50,19 +52,21 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
     pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
-    of_prompt = {p.id: p.prompt_id for p in preferences}
-    train = [p for p in pairs if of_prompt[p.id] not in held_out]
-    test = [p for p in pairs if of_prompt[p.id] in held_out]
+    train = [p for p in pairs if p.prompt_id not in held_out]
+    test = [p for p in pairs if p.prompt_id in held_out]
     if not train:
         raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
     work.count("preferences to train on", len(train))
     work.count("preferences held out", len(test))
     made = fit(inputs.model, model, encoder, train, reward_objective, config, work)
-    right = ranked_rightly(model, test, config)
-    if not right:
+    if not test:
         return made
-    accuracy, error = mean_and_error(right)
-    tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(right) > 1 else None}
+    by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
+    right = ranked_rightly(model, test, config)
+    for pair in test:
+        by_prompt[pair.prompt_id].append(right[pair.id])
+    accuracy, error = mean_and_error([sum(group) / len(group) for group in by_prompt.values()])
+    tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(by_prompt) > 1 else None}
     return made.model_copy(update={"summary": made.summary | tested})
 
 

@@ -37,9 +37,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
 
     prompts = [p for p in read_prompts(inputs.prompts, work.count) if config.takes(p.id)]
     work.count("prompts", len(prompts))
+    if not prompts:
+        raise DataError(f"{inputs.prompts.path}: no prompt falls into the share {list(config.share)}")
     completions = sample(inputs.model, prompts, config, config.num_samples, work)
-    if not completions:
-        raise DataError(f"{inputs.prompts.path}: no prompt of the share {list(config.share)} could be used")
     kept = {c.prompt_id for c in completions}
     work.write(PROMPTS, [p for p in prompts if p.id in kept])
     work.write(COMPLETIONS, completions)

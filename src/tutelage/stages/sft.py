@@ -5,6 +5,7 @@ from __future__ import annotations
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import read_completions
 from tutelage.data.share import OfPrompts
+from tutelage.errors import DataError
 from tutelage.extras import require
 from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
@@ -26,7 +27,7 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Train on the completions and their end-of-turn tokens; write checkpoint/ and metrics.jsonl."""
     require("train", "tutelage sft")
-    from tutelage.train.checkpoint import load_encoder, load_model, usable_length
+    from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
     from tutelage.train.fit import fit
     from tutelage.train.objectives import sft_objective
@@ -34,10 +35,13 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     encoder = load_encoder(inputs.model)
     prompts, completions = read_completions(inputs.completions, None, work.count)
     kept = [c for c in completions if config.takes(c.prompt_id)]
-    work.count("completions", len(kept))
+    if not kept:
+        raise DataError(f"{inputs.completions.path}: no prompt falls into the share {list(config.share)}")
     model = load_model(inputs.model)
+    check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     examples = encode_completions(encoder, prompts, kept, length, work.count)
+    work.count("completions", len(examples))
     return fit(inputs.model, model, encoder, examples, sft_objective, config, work)
 
 

@@ -24,7 +24,7 @@ class Config(StageConfig, Asking):
     temperature: float | None = Field(None, ge=0, description="null: not sent, the model's own default")
     top_p: float | None = Field(None, gt=0, le=1, description="null: not sent")
     max_tokens: int = Field(1024, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
-    seed: int = Field(0, ge=0, description="sent if the model takes one; other seeds are other draws")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="sent if the model takes one; other seeds are other draws")
     author: str | None = Field(None, description="who wrote imported completions, if their rows do not say")
 
 
@@ -47,10 +47,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
                 "tutelage teach: give prompts=FILE and teacher=PRESET (for example teacher=openai "
                 "teacher.model=NAME), or completions=FILE to import"
             )
+        if config.author is not None:
+            raise ConfigError("tutelage teach: author= is for completions= that are imported; a teacher signs itself")
         prompts = read_prompts(inputs.prompts, work.count)
         completions = _ask(config, config.teacher, prompts, work)
     if not completions:
-        raise DataError("tutelage teach: no completion is left; see the counts above")
+        raise DataError(f"tutelage teach: no completion is left: {work.counts}")
     kept = {c.prompt_id for c in completions}
     work.write(PROMPTS, [p for p in prompts if p.id in kept])
     work.write(COMPLETIONS, completions)
@@ -66,6 +68,7 @@ def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], l
     wanted = read_prompts(inputs.prompts, work.count)
     ids = {p.id for p in wanted}
     kept = [c for c in completions if c.prompt_id in ids]
+    work.count("skipped: completions of other prompts", len(completions) - len(kept))
     work.count("prompts without a completion", len(ids - {c.prompt_id for c in kept}))
     return wanted, kept
 

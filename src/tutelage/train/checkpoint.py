@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config import nearest, preset_names
-from tutelage.errors import ModelError, StoreError
+from tutelage.errors import ModelError, StoreError, TutelageError
 from tutelage.inputs import Model
 from tutelage.progress import say
 from tutelage.records import Checkpoint
@@ -74,7 +74,13 @@ def load_encoder(model: Model) -> Encoder:
             f"{model.path}: has no chat template, so it is unknown how to write a conversation for it; "
             "give model.chat_format=human_assistant, model.chat_format=chatml, or a .jinja file"
         )
-    return Encoder(tokenizer)
+    encoder = Encoder(tokenizer)
+    if model.chat_format == "chatml" and encoder.end_id != tokenizer.convert_tokens_to_ids("<|im_end|>"):
+        raise ModelError(
+            f"{model.path}: chat_format=chatml needs <|im_start|> and <|im_end|> as special tokens of the tokenizer, "
+            "which has none; give model.chat_format=human_assistant"
+        )
+    return encoder
 
 
 def load_model(model: Model, dtype: str = "float32") -> Any:
@@ -87,14 +93,44 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model.folder(), revision=model.revision or "main", dtype=getattr(torch, dtype)
+        both: Any = AutoModelForCausalLM.from_pretrained(
+            model.folder(), revision=model.revision or "main", dtype=getattr(torch, dtype), output_loading_info=True
         )
+    except TutelageError:
+        raise
     except Exception as error:  # safetensors, hub and config errors share no base class
         raise ModelError(_cannot_load(model, "model", error)) from None
+    loaded, info = both
+    check_weights(model, info, allowed=())
     # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
     # nonzero margin at step 0.
     return loaded.to(device()).eval()
+
+
+def check_weights(model: Model, info: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    """Refuse a model of which transformers had to make up weights, but for those in `allowed`.
+
+    Raises:
+        ModelError: names the weights that are missing or of another shape.
+    """
+    made_up = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    wrong = sorted(key for key in made_up if not key.startswith(allowed or ("\0",)))
+    if wrong:
+        raise ModelError(
+            f"{model.path}: {len(wrong)} weights are missing or of another shape ({', '.join(wrong[:3])}); "
+            "they would be random. Copy the model again"
+        )
+
+
+def check_vocabulary(model: Any, encoder: Encoder, path: str) -> None:
+    """Refuse a tokenizer with more tokens than the model has embeddings.
+
+    Raises:
+        ModelError: says how many of each there are.
+    """
+    tokens, rows = max(encoder.tokenizer.get_vocab().values()) + 1, model.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise ModelError(f"{path}: the tokenizer has {tokens} tokens, the model embeddings for {rows}; resize them")
 
 
 def _cannot_load(model: Model, what: str, error: Exception) -> str:
@@ -138,6 +174,9 @@ def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
         encoder.tokenizer.save_pretrained(temporary)
     except SafetensorError as error:
         raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None
+    for path in temporary.iterdir():  # or a power cut could leave a finished artifact with empty weights
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 

@@ -50,9 +50,15 @@ class Encoder:
         if not tokenizer.chat_template:
             raise ModelError("the tokenizer has no chat template")
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-        special = set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}
-        self._special = re.compile("|".join(re.escape(t) for t in sorted(special, key=len, reverse=True)))
-        self.end_id = self._end_of_turn()
+        special = sorted(set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}, key=len)
+        # longest first; and a pattern that matches nothing if there are none
+        self._special = re.compile("|".join(re.escape(t) for t in reversed(special)) or "(?!)")
+        try:
+            self.end_id = self._end_of_turn()
+        except ModelError:
+            raise
+        except Exception as error:  # jinja's errors, and whatever a template's expressions raise
+            raise ModelError(f"the chat template cannot be used: {error}") from None
 
     def _end_of_turn(self) -> int:
         """The first special token the template writes after the assistant's text, else the tokenizer's EOS."""
@@ -101,9 +107,9 @@ class Encoder:
         completion is encoded alone, because sampling also starts right after the prompt's tokens.
 
         Raises:
-            Unusable: as `prompt_ids`; the completion is empty; the prompt alone fills `max_tokens`.
+            Unusable: as `prompt_ids`; the completion has neither text nor end; the prompt alone fills `max_tokens`.
         """
-        if not completion.text.strip():
+        if not completion.text and not completion.ended:
             raise Unusable("the completion is empty")
         self._check("completion", completion.text)
         text = self._prompt_text(prompt.messages)

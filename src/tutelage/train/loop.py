@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import time
@@ -122,8 +123,6 @@ class Trainer(Generic[T]):
     """Trains `model` on `items` in `folder`, from wherever an interrupted run left off."""
 
     def __init__(self, model: Any, items: Sequence[T], objective: Objective[T], settings: Training, folder: Path):
-        if not items:
-            raise TrainingError("there is nothing to train on: every example was skipped; see the counts above")
         self.model, self.items, self.objective = model, items, objective
         self.settings, self.folder = settings, folder
         self.plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
@@ -131,7 +130,7 @@ class Trainer(Generic[T]):
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
     def run(self, name: str) -> int:
-        """Train to the end and return the number of steps; the resume file is left for `forget`.
+        """Train to the end and return the number of steps. The resume file stays.
 
         Raises:
             TrainingError: a loss that is not a number.
@@ -163,10 +162,6 @@ class Trainer(Generic[T]):
         """Return the last row of metrics.jsonl without what depends on the machine's speed."""
         row = json.loads((self.folder / METRICS).read_text("utf-8").splitlines()[-1])
         return {key: value for key, value in row.items() if key != "tokens_per_second"}
-
-    def forget(self) -> None:
-        """Remove the resume file, once the checkpoint is saved."""
-        (self.folder / RESUME).unlink(missing_ok=True)
 
     def _step(self, step: int) -> dict[str, Any]:
         started = time.monotonic()
@@ -221,6 +216,8 @@ class Trainer(Generic[T]):
                 f"{temporary}: cannot be written ({str(error).splitlines()[0]}); free some space. "
                 "The last saved step is kept; the same command goes on from there"
             ) from None
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(self.folder / RESUME)
         self.saved_at = time.monotonic()
         self.save_seconds = self.saved_at - started
@@ -229,14 +226,25 @@ class Trainer(Generic[T]):
         """Restore weights, optimizer and position; return the number of steps already done."""
         path = self.folder / RESUME
         step = 0
-        if path.is_file():
-            state = torch.load(path, map_location=self.model.device, weights_only=True)
+        state = _read_state(path, self.model.device)
+        if state is not None:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             step = int(state["step"])
             say(f"  goes on after step {step} of {self.plan.num_steps}")
         _keep_metrics(self.folder / METRICS, step)
         return step
+
+
+def _read_state(path: Path, device: Any) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # an empty file, a torn one and a foreign one each raise something else
+        say(f"  {path} is damaged ({type(error).__name__}); training starts over")
+        return None
+    return state
 
 
 def autocast(device: Any, precision: Literal["auto", "float32", "bfloat16"]) -> Any:

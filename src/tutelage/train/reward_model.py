@@ -9,7 +9,7 @@ import torch
 
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
-from tutelage.train.checkpoint import device, pad_id
+from tutelage.train.checkpoint import check_vocabulary, check_weights, device, pad_id
 from tutelage.train.encode import Encoder
 from tutelage.train.logps import collate, split_by_budget
 from tutelage.train.loop import autocast
@@ -30,27 +30,32 @@ def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
 
     torch.manual_seed(seed)
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(), revision=source.revision or "main", num_labels=1, dtype=torch.float32
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            source.folder(),
+            revision=source.revision or "main",
+            num_labels=1,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # safetensors, hub and config errors share no base class
         raise ModelError(f"{source.path}: cannot be loaded as a reward model: {error}") from None
+    check_weights(source, info, allowed=("score.", "classifier."))
     if pad_id(encoder) == encoder.end_id:
         encoder.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
         model.resize_token_embeddings(max(len(encoder.tokenizer), model.config.vocab_size))
+    check_vocabulary(model, encoder, source.path)
     model.config.pad_token_id = pad_id(encoder)
     return model.to(device()).eval()
 
 
 @torch.no_grad()
-def ranked_rightly(model: Any, pairs: Sequence[PairExample], settings: Training) -> list[float]:
-    """Return 1 for each pair whose chosen completion scores higher, else 0."""
-    right: list[float] = []
+def ranked_rightly(model: Any, pairs: Sequence[PairExample], settings: Training) -> dict[str, float]:
+    """Return, by the pair's id, 1 if the chosen completion scores higher, else 0."""
+    right: dict[str, float] = {}
     for micro in split_by_budget(pairs, lambda p: p.num_tokens, settings.micro_batch_tokens):
         batch = [p.chosen for p in micro] + [p.rejected for p in micro]
+        padded = collate(batch, model.device, pad=model.config.pad_token_id)
         with autocast(model.device, settings.precision):
-            chosen, rejected = reward_scores(
-                model, collate(batch, model.device, pad=model.config.pad_token_id)
-            ).chunk(2)
-        right += (chosen > rejected).double().tolist()
+            chosen, rejected = reward_scores(model, padded).chunk(2)
+        right.update(zip((p.id for p in micro), (chosen > rejected).double().tolist(), strict=True))
     return right

@@ -34,11 +34,11 @@ class Training(Group):
         "auto",
         description="of the computation (weights stay float32); auto: bfloat16 on a GPU, float32 on a CPU",
     )
-    seed: int = Field(0, ge=0, description="of the order of examples")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the order of examples")
     micro_batch_tokens: int = Field(
         8192,
         ge=1,
-        description="padded tokens computed at once; lower it if memory runs out",
+        description="padded tokens computed at once; lower it if memory runs out (changes rounding, nothing else)",
         json_schema_extra={"unit": "tokens", **_RUNTIME},
     )
     save_every_seconds: float = Field(
