@@ -46,6 +46,20 @@ def test_moving_the_folder_changes_nothing(road: Path, tmp_path: Path) -> None:
     assert stages_said(done.stderr) == []
 
 
+def test_an_artifact_made_again_the_same_moves_nothing_after_it(road: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(road, tmp_path / "copy")
+    shutil.rmtree(copy / "artifacts" / "1-teach")
+    assert stages_said(tutelage(copy, "run", "recipe.yaml").stderr) == ["teach"]
+
+
+def test_an_artifact_made_again_with_other_rows_is_another_input(road: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(road, tmp_path / "copy")
+    record_file = next((copy / "artifacts" / "5-prefer").iterdir()) / "record.json"
+    made = json.loads(record_file.read_text())
+    record_file.write_text(json.dumps(made | {"content": "0" * 64}))
+    assert stages_said(tutelage(copy, "run", "recipe.yaml").stderr)[0] == "dpo"
+
+
 def test_the_samples_are_of_the_other_share(one: Callable[[str], Path]) -> None:
     trained = {json.loads(line)["prompt_id"] for line in (one("2-sft") / "trained.jsonl").open()}
     sampled = {json.loads(line)["id"] for line in (one("3-sample") / "prompts.jsonl").open()}
