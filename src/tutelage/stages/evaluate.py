@@ -52,8 +52,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     if not prompts:
         raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
     policy = _policy_completions(config, inputs, prompts, work)
-    work.count("prompts without a completion of the policy", len(prompts) - len(policy))
     policy = list(_one_each(policy, "policy").values())
+    work.count("prompts without a completion of the policy", len(prompts) - len(policy))
     pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
     work.count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
     if not policy:
