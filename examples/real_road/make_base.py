@@ -36,9 +36,7 @@ CONTEXT = 512
 
 def arguments() -> argparse.Namespace:
     """Read the command line; stop with a sentence where a file is missing or a number makes no sense."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with teachers/, sharegpt/ and alpaca_eval/")
     add("--out", type=Path, required=True, help="model folder to write")
@@ -85,16 +83,12 @@ def read_documents(data: Path, without: Path | None, sharegpt_characters: int) -
     for name in TEACHERS:
         with gzip.open(data / name, "rt", encoding="utf-8") as packed:
             rows = [json.loads(line) for line in packed]
-        kept = [
-            f"{r['instruction']}\n\n{r['output']}" for r in rows if same(r["instruction"]) not in held_out
-        ]
+        kept = [f"{r['instruction']}\n\n{r['output']}" for r in rows if same(r["instruction"]) not in held_out]
         print(f"{name}: {len(kept)} documents, {len(rows) - len(kept)} left out")
         documents += kept
     with gzip.open(data / SHAREGPT, "rt", encoding="utf-8") as text:
         talks = [[turn["value"] for turn in talk["conversations"]] for talk in json.load(text)]
-    kept = [
-        "\n\n".join(turns)[:sharegpt_characters] for turns in talks if not held_out & set(map(same, turns))
-    ]
+    kept = ["\n\n".join(turns)[:sharegpt_characters] for turns in talks if not held_out & set(map(same, turns))]
     print(f"{SHAREGPT}: {len(kept)} documents, {len(talks) - len(kept)} left out")
     return documents + kept
 
@@ -131,9 +125,7 @@ def main() -> None:
     seconds = time.monotonic() - started
     print(f"tokenizer: {len(tokenizer)} tokens, {bytes_a_token:.2f} bytes a token, {seconds:.0f} s")
     model = make_model(tokenizer, CONTEXT, args.width, args.layers)
-    print(
-        f"model: {model.num_parameters() / 1e6:.2f}M parameters; text: {len(rows)} rows of {CONTEXT} tokens"
-    )
+    print(f"model: {model.num_parameters() / 1e6:.2f}M parameters; text: {len(rows)} rows of {CONTEXT} tokens")
 
     order: list[int] = []
     num_shown = 0

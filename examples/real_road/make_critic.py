@@ -36,9 +36,7 @@ Messages = list[dict[str, str]]
 
 def arguments() -> argparse.Namespace:
     """Read the command line; stop with a sentence where a file is missing or a number makes no sense."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with teachers/")
     add("--tokenizer", type=Path, required=True, help="folder of make_base.py: its tokenizer is used")
@@ -68,9 +66,7 @@ def arguments() -> argparse.Namespace:
 def read_template(path: Path) -> Messages:
     """Split a template file at its [system] and [user] lines into messages with open fields."""
     pieces = re.split(r"^\[(system|user)\]\n", path.read_text("utf-8"), flags=re.MULTILINE)[1:]
-    return [
-        {"role": role, "content": text.strip()} for role, text in zip(pieces[::2], pieces[1::2], strict=True)
-    ]
+    return [{"role": role, "content": text.strip()} for role, text in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
 def fill(template: Messages, fields: dict[str, str]) -> Messages:
@@ -101,8 +97,7 @@ class Prompts:
         self.random = random.Random(args.seed)
         self.num_drawn = 0
         self.replies = {
-            better: [*tokenizer.encode(REPLY.format(better=better)), tokenizer.eos_token_id]
-            for better in "AB"
+            better: [*tokenizer.encode(REPLY.format(better=better)), tokenizer.eos_token_id] for better in "AB"
         }
 
     def answer(self) -> str:
@@ -163,9 +158,7 @@ def main() -> None:
         ids = torch.full((len(batch), width), tokenizer.pad_token_id)
         for row, (prompt, better) in zip(ids, batch, strict=True):
             row[: len(prompt) + size] = torch.tensor(prompt + prompts.replies[better])
-        hidden = model.model(
-            input_ids=ids
-        ).last_hidden_state  # [B, T, D]; pads stand last, so nothing sees them
+        hidden = model.model(input_ids=ids).last_hidden_state  # [B, T, D]; pads stand last, so nothing sees them
         starts = torch.tensor([[len(prompt) - 1] for prompt, _ in batch])
         places = (starts + torch.arange(size)).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         logits = model.lm_head(hidden.gather(1, places)).float()  # [B, T, V]

@@ -40,15 +40,11 @@ Row = dict[str, Any]
 
 def arguments() -> argparse.Namespace:
     """Read the command line; stop with a sentence where a file is missing or a number makes no sense."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with teachers/ and alpaca_eval/")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; made if absent")
     parser.add_argument("--prompts", type=int, default=2000, help="at most so many prompts (default 2000)")
-    parser.add_argument(
-        "--evaluation", type=int, default=200, help="AlpacaEval instructions, 1..805 (default 200)"
-    )
+    parser.add_argument("--evaluation", type=int, default=200, help="AlpacaEval instructions, 1..805 (default 200)")
     parser.add_argument("--max-instruction", type=int, default=400, help="characters (default 400)")
     parser.add_argument("--max-completion", type=int, default=1200, help="characters (default 1200)")
     parser.add_argument("--seed", type=int, default=0, help="which prompts, and in which order (default 0)")
@@ -90,9 +86,7 @@ def normalised(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split())
 
 
-def choose(
-    weak: list[Row], strong: list[Row], held_out: set[str], args: argparse.Namespace
-) -> list[tuple[Row, Row]]:
+def choose(weak: list[Row], strong: list[Row], held_out: set[str], args: argparse.Namespace) -> list[tuple[Row, Row]]:
     """Return (weak row, strong row) per chosen prompt and print how many rows fell to which rule."""
     by_id = {row["id"]: row for row in strong}
     dropped: Counter[str] = Counter()
