@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -36,9 +37,9 @@ class Identified(Record):
 
     id: str = ""
 
+    @abstractmethod
     def identity(self) -> object:
         """Return the JSON-able content that the id stands for."""
-        raise NotImplementedError
 
     @model_validator(mode="before")
     @classmethod
