@@ -81,13 +81,10 @@ class Recipe(Group):
 class Road:
     """What a recipe made."""
 
-    artifacts: tuple[Artifact, ...]
     before: Artifact
     """Evaluation of the student after SFT."""
     after: Artifact
     """Evaluation of the policy after DPO."""
-    num_made: int
-    """How many artifacts were not there before."""
     one_model: bool
     """True if the critic and the judge are the same model."""
 
@@ -128,11 +125,10 @@ def run(recipe: Recipe) -> Road:
         made.append(reward.run(of(recipe.reward), inputs))
     before, after = (_evaluate(recipe, m, suffix) for m, suffix in ((student, "-sft"), (policy, "-dpo")))
     made += [before, after]
-    num_made = sum((a.path / RECORD).stat().st_mtime >= started for a in made)
-    if num_made == 0:
+    if all((a.path / RECORD).stat().st_mtime < started for a in made):
         say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
     critic, judge = (endpoint.identity() for endpoint in (recipe.label.critic, recipe.evaluate.judge))
-    return Road(tuple(made), before, after, num_made, one_model=critic == judge)
+    return Road(before, after, one_model=critic == judge)
 
 
 def _evaluate(recipe: Recipe, trained: Artifact, suffix: str) -> Artifact:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from tutelage.config import Group, StageConfig, Tree, build, fields_of, merge_words, nearest, split_word
-from tutelage.errors import ConfigError
+from tutelage.config import Group, StageConfig, build, fields_of, merge_words, split_word
 from tutelage.inputs import Input
 from tutelage.progress import human_seconds, say
 from tutelage.store import Artifact, Made, Work, disk_errors, flatten
@@ -54,30 +53,17 @@ class Stage(Generic[C, I]):
         say(f"{self.name}: made {artifact.path} in {human_seconds(artifact.record.seconds)} ({counts})")
         return artifact
 
-    def configure(self, words: Sequence[str], base: Tree | None = None) -> tuple[C, I]:
-        """Turn words (and a recipe's section, `base`) into settings and inputs.
+    def configure(self, words: Sequence[str]) -> tuple[C, I]:
+        """Turn words into settings and inputs.
 
         Raises:
             ConfigError: names every key that is wrong, with the nearest right one.
         """
         of_inputs = set(self.inputs.model_fields)
-        base = base or {}
         input_words = [w for w in words if split_word(w)[0].partition(".")[0] in of_inputs]
         config_words = [w for w in words if w not in input_words]
-        config_tree = merge_words(self.config, {k: v for k, v in base.items() if k not in of_inputs}, config_words)
-        input_tree = merge_words(self.inputs, {k: v for k, v in base.items() if k in of_inputs}, input_words)
+        config_tree = merge_words(self.config, {}, config_words)
+        input_tree = merge_words(self.inputs, {}, input_words)
         where = f"tutelage {self.name}"
         config = build(self.config, config_tree, where, also=[k for k, _ in fields_of(self.inputs)])
         return config, build(self.inputs, input_tree, where)
-
-    def known_keys(self) -> list[str]:
-        """Return every key the stage takes."""
-        return [k for k, _ in fields_of(self.inputs)] + [k for k, _ in fields_of(self.config)]
-
-
-def check_recipe_keys(tree: Tree, known: Sequence[str], where: str) -> None:
-    """Refuse keys of a recipe that no part of it reads."""
-    unknown: list[Any] = [key for key in tree if key not in known]
-    if unknown:
-        lines = [f"{key}: unknown key{nearest(str(key), known)}" for key in unknown]
-        raise ConfigError("\n  ".join([f"{where}: {len(lines)} problem(s)", *lines]))
