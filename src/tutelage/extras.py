@@ -6,20 +6,36 @@ from importlib.util import find_spec
 
 from tutelage.errors import MissingExtraError
 
-_PACKAGES = {"train": ("torch", "transformers", "safetensors", "jinja2"), "plot": ("matplotlib",)}
+_PACKAGES = {
+    "train": ("torch", "transformers", "safetensors", "jinja2"),
+    "plot": ("matplotlib",),
+    "prices": ("genai_prices",),
+    "azure": ("openai", "azure.identity"),
+    "bedrock": ("anthropic", "boto3"),
+    "vertex": ("anthropic", "google.auth"),
+}
 
 
-def require(extra: str, what: str) -> None:
+def is_installed(package: str) -> bool:
+    """Return whether `package`, or the part of one that a dotted name says, can be imported."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a dotted name, the first part
+        return False
+
+
+def require(extra: str, what: str, without: tuple[str, ...] = ()) -> None:
     """Check that the packages of `extra` are installed, without importing them.
 
     Args:
-        extra: train or plot, as in `pip install 'tutelage[train]'`.
+        extra: train, plot, azure, ..., as in `pip install 'tutelage[train]'`.
         what: who needs them, for the message.
+        without: packages of the extra that are not needed this time.
 
     Raises:
         MissingExtraError: names the packages and the command that installs them.
     """
-    missing = [name for name in _PACKAGES[extra] if find_spec(name) is None]
+    missing = [name for name in _PACKAGES[extra] if name not in without and not is_installed(name)]
     if missing:
         raise MissingExtraError(
             f"{what} needs {', '.join(missing)}, not installed here: pip install 'tutelage[{extra}]'"
