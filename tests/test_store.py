@@ -16,23 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tutelage import store
+from tutelage.disk import disk_errors, dump_rows, read_rows, write_atomically
 from tutelage.errors import DataError, StoreError
 from tutelage.records import Completion, Prompt, Usage
-from tutelage.store import (
-    RECORD,
-    STAGES,
-    Artifact,
-    Made,
-    Work,
-    all_artifacts,
-    changes,
-    disk_errors,
-    dump_rows,
-    flatten,
-    is_artifact,
-    read_rows,
-    write_atomically,
-)
+from tutelage.store import RECORD, STAGES, Artifact, Made, Work, all_artifacts, changes, flatten, is_artifact
 
 PROMPTS = [Prompt.of("Name a colour."), Prompt.of("Was hieß „größer“? 你好")]
 

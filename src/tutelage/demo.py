@@ -17,6 +17,7 @@ from pydantic import Field
 from tutelage.chat import Endpoint
 from tutelage.config import Group
 from tutelage.data.rows import COMPLETIONS, PROMPTS
+from tutelage.disk import disk_errors, write_atomically
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts
 from tutelage.measure.win_rate import mean_and_error
@@ -29,7 +30,7 @@ from tutelage.records import Completion, Prompt
 from tutelage.report.bars import draw_bars
 from tutelage.stages import dpo, evaluate, label, prefer, sample, sft, teach
 from tutelage.stages.asking import Judging
-from tutelage.store import Artifact, disk_errors, write_atomically
+from tutelage.store import Artifact
 
 CriticName = Literal["critic", "critic_unbiased", "critic_biased", "critic_noisy"]
 SMALL = 0.1

@@ -14,8 +14,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from tutelage.config import Group, Tree
+from tutelage.disk import file_hash, is_file, is_folder
 from tutelage.errors import DataError, ModelError, StoreError
-from tutelage.store import Artifact, InputRecord, file_hash, is_artifact, is_file, is_folder
+from tutelage.store import Artifact, InputRecord, is_artifact
 
 SHIPPED = resources.files("tutelage") / "miniature" / "base"
 """The folder of the model that is named 'miniature'."""

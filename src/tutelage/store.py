@@ -11,31 +11,38 @@ marked as runtime. The same call again finds its artifact and returns at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tutelage import __version__
-from tutelage.errors import DataError, StoreError
-from tutelage.records import Checkpoint, Record, Usage, WinRate, digest
+from tutelage.disk import (
+    brief,
+    disk_errors,
+    dump_json,
+    dump_rows,
+    file_hash,
+    is_file,
+    is_folder,
+    read_rows,
+    visible,
+    write_atomically,
+)
+from tutelage.errors import StoreError
+from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate")
 RECORD = "record.json"
 AnyRecord = TypeVar("AnyRecord", bound=Record)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InputRecord(Record):
@@ -60,6 +67,9 @@ class ArtifactRecord(Record):
     counts: dict[str, int]
     summary: dict[str, Any]
     usage: Usage = Usage()
+    """What the rows took, whoever paid for them."""
+    bill: Bill | None = None
+    """What was paid over APIs to make this artifact."""
     checkpoint: Checkpoint | None = None
     win_rate: WinRate | None = None
     code: dict[str, str]
@@ -110,16 +120,6 @@ def is_artifact(path: Path | str) -> bool:
     return is_file(Path(path) / RECORD)
 
 
-def is_file(path: Path | str) -> bool:
-    """True if `path` is a file. A text that can be no path at all, or one out of reach, is none."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on names that are too long or out of reach
-
-
-def is_folder(path: Path | str) -> bool:
-    """True if `path` is a folder; see `is_file`."""
-    return os.path.isdir(path)  # noqa: PTH112 - as above
-
-
 def folder_of(root: Path, stage: str) -> Path:
     """Return the folder that holds the artifacts of `stage`."""
     return root / f"{STAGES.index(stage) + 1}-{stage}"
@@ -166,107 +166,6 @@ def _short(value: Any) -> str:
     """A setting in a line of narration: long texts cut, line breaks and control characters as escapes."""
     text = visible(str(value))
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def visible(text: str) -> str:
-    """Return `text` with everything that could move the cursor or hide (control, format, surrogate) as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def brief(error: Exception) -> str:
-    """Return the first thing that is wrong, in one line."""
-    if not isinstance(error, ValidationError):
-        return str(error).split("\n")[0]
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-@lru_cache(maxsize=256)
-def _hash_of(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes; a file that has not changed is read once per process."""
-    try:
-        stat = path.stat()
-        return _hash_of(path, stat.st_size, stat.st_mtime_ns)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # a name with a NUL character
-        raise DataError(f"{str(path)!r}: cannot be the name of a file ({error})") from None
-
-
-# ---- rows -------------------------------------------------------------------------------------------
-
-
-def dump_rows(rows: Iterable[Record]) -> str:
-    """Return `rows` as JSON lines. Lone surrogates (from broken JSON escapes) are kept as escapes."""
-    return "".join(_dump(r.model_dump(mode="json")) + "\n" for r in rows)
-
-
-def _dump(value: object, indent: int | None = None) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _SURROGATE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
-
-
-def read_rows(path: Path, kind: type[AnyRecord]) -> list[AnyRecord]:
-    """Read a file of JSON lines that tutelage wrote.
-
-    Raises:
-        DataError: names the file and line that is not a valid `kind`.
-    """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(kind.model_validate(json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not a valid {kind.__name__}: {brief(error)}") from None
-    return rows
-
-
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file; errors name the file and what is wrong with it."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file first") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `path` so that it is either the old file or the whole new one, also after a power cut."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only folder and their like into a StoreError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, (ConnectionError, TimeoutError)) or error.errno is None:
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space" if full else "choose another folder"
-        raise StoreError(
-            f"{error.filename or path}: cannot be written ({error.strerror}); {hint}. "
-            "What was finished is kept; the same command goes on from there"
-        ) from None
 
 
 # ---- work -------------------------------------------------------------------------------------------
@@ -374,7 +273,7 @@ class Work:
             seconds=round(time.monotonic() - self.started, 3),
             **{name: getattr(made, name) for name in Made.model_fields},
         )
-        write_atomically(self.path / RECORD, _dump(record.model_dump(mode="json"), indent=2) + "\n")
+        write_atomically(self.path / RECORD, dump_json(record.model_dump(mode="json"), indent=2) + "\n")
         for path in (*self._temporary, self.path / ".lock"):
             path.unlink(missing_ok=True)
         return Artifact(path=self.path, record=record)
@@ -385,6 +284,7 @@ class Made(Record):
 
     summary: dict[str, Any] = Field(default_factory=dict)
     usage: Usage = Usage()
+    bill: Bill | None = None
     checkpoint: Checkpoint | None = None
     win_rate: WinRate | None = None
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from tutelage.disk import read_rows
 from tutelage.errors import DataError
 from tutelage.generate import sample as module
 from tutelage.generate.sample import PARTIAL, sample
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model
 from tutelage.records import Prompt
-from tutelage.store import Work, read_rows
+from tutelage.store import Work
 from tutelage.train.checkpoint import load_encoder
 
 MINIATURE = Model(path="miniature")

@@ -11,12 +11,13 @@ import torch
 from pydantic import ValidationError
 from transformers import GenerationConfig
 
+from tutelage.disk import dump_rows
 from tutelage.errors import ConfigError, DataError
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model
 from tutelage.progress import Progress, say
 from tutelage.records import Completion, Prompt, Sampling, Usage, digest
-from tutelage.store import Work, dump_rows
+from tutelage.store import Work
 from tutelage.train.checkpoint import check_vocabulary, context_length, load_encoder, load_model, pad_id
 from tutelage.train.encode import Encoder, Unusable
 

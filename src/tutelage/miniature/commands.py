@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import Field
 
 from tutelage.config import Group
+from tutelage.disk import disk_errors, write_atomically
 from tutelage.errors import StoreError
 from tutelage.extras import require
 from tutelage.miniature.world import make_prompts
-from tutelage.store import disk_errors, write_atomically
 
 
 class BuildConfig(Group):

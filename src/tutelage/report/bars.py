@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutelage.disk import disk_errors
 from tutelage.extras import require
-from tutelage.store import disk_errors
 
 Bar = tuple[str, float, float, str]
 """Name, height, standard error, family (bars of one family share a colour)."""

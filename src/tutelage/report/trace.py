@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tutelage.disk import brief, visible
 from tutelage.errors import DataError, StoreError
 from tutelage.records import Completion, Preference, Prompt, Record, Trained, Verdict
-from tutelage.store import Artifact, all_artifacts, brief, visible
+from tutelage.store import Artifact, all_artifacts
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 

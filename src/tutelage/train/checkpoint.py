@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config import nearest, preset_names
+from tutelage.disk import read_text
 from tutelage.errors import ModelError, StoreError, TutelageError
 from tutelage.inputs import Model
 from tutelage.progress import say
 from tutelage.records import Checkpoint
-from tutelage.store import read_text
 from tutelage.train.encode import Encoder
 
 CHECKPOINT = "checkpoint"

@@ -18,10 +18,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from tutelage.disk import dump_rows, write_atomically
 from tutelage.errors import StoreError, TrainingError
 from tutelage.progress import Progress, say
 from tutelage.records import Trained
-from tutelage.store import dump_rows, write_atomically
 from tutelage.train.logps import split_by_budget
 from tutelage.train.settings import Training
 
