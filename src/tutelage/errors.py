@@ -13,6 +13,7 @@
         ├── UnknownModelError      404: the server does not know the model or the path
         ├── RequestError           400, 413, 422: the server refuses what was asked
         ├── QuotaError             429 that waiting cannot cure: no credit left
+        ├── BudgetError            the next reply could cost more than what `budget.*` leaves
         └── UnavailableError       429, 5xx, time-outs and dropped connections that outlasted every retry
 
 The command line prints any of these as one message and exits with status 2; a traceback is a bug of ours.
@@ -69,6 +70,10 @@ class RequestError(ChatError):
 
 class QuotaError(ChatError):
     """The account has no credit or quota left; waiting does not help."""
+
+
+class BudgetError(ChatError):
+    """The next reply could cost more than what is left of the budget; a larger one goes on from here."""
 
 
 class UnavailableError(ChatError):

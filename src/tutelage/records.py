@@ -70,6 +70,8 @@ class Usage(Record):
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    """Those of `input_tokens` that the provider had in its prompt cache and bills at a lower price."""
     dollars: float | None = 0.0
 
     def __add__(self, other: Usage) -> Usage:
@@ -78,13 +80,55 @@ class Usage(Record):
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
             dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
         )
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
 
     @classmethod
     def total(cls, usages: Iterable[Usage]) -> Usage:
         """Return the sum of `usages`."""
         return sum(usages, cls())
+
+
+class LongPromptPrice(Record):
+    """What all tokens of a request cost whose prompt has more than `above` tokens."""
+
+    above: int
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+class Price(Record):
+    """What a model costs, in US dollars per million tokens, and who says so."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    """None: as much as `input`."""
+    long_prompt: LongPromptPrice | None = None
+    batch_discount: float = 0.5
+    """What a batch API multiplies all of it by."""
+    source: str
+
+
+class Bill(Record):
+    """What an artifact cost over APIs, in all runs that it took to make it.
+
+    `paid` counts the replies that were paid for on its account. Replies that earlier work had paid for cost
+    nothing again: `reused` says what they had cost. An attempt that brought no whole, readable reply may have
+    been billed all the same: `lost` counts those, and the most that they can have cost.
+    """
+
+    paid: Usage = Usage()
+    reused: Usage = Usage()
+    lost: Usage = Usage()
+    price: Price | None = None
 
 
 class Sampling(Record):
@@ -94,6 +138,7 @@ class Sampling(Record):
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    top_logprobs: int | None = None
 
 
 class Prompt(Identified):
@@ -144,13 +189,13 @@ class Completion(Identified):
     usage: Usage = Usage()
 
     def identity(self) -> object:
-        """Return everything but the bill."""
+        """Return everything but what it cost."""
         return [
             self.prompt_id,
             self.author,
             self.text,
             self.stop_reason,
-            self.sampling.model_dump(),
+            self.sampling.model_dump(exclude={"top_logprobs"}),  # which change no text
             self.index,
         ]
 

@@ -12,6 +12,7 @@ from asking import MakeClient, Serve, question
 from stub_server import always, seeded
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, ask, ask_all
 from tutelage.chat.ask import MAX_TASKS, Result
+from tutelage.chat.protocol import StoppedError
 from tutelage.errors import AuthenticationError, QuotaError, RequestError, UnavailableError, UnknownModelError
 from tutelage.records import Sampling, Usage
 
@@ -24,9 +25,11 @@ class Scripted:
     def __init__(self, errors: dict[str, Exception] | None = None, cached: bool = False) -> None:
         self.errors, self.cached = errors or {}, cached
         self.num_asked = self.in_flight = self.most_in_flight = 0
-        self.closed = False
+        self.closed = self.stopped = False
 
     async def complete(self, request: ChatRequest) -> ChatReply:
+        if self.stopped:
+            raise StoppedError
         self.num_asked += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -36,6 +39,10 @@ class Scripted:
         if text in self.errors:
             raise self.errors[text]
         return ChatReply(text=text, stop_reason="stop", usage=Usage(), sampling=Sampling(), cached=self.cached)
+
+    def stop(self) -> int:
+        self.stopped = True
+        return self.in_flight
 
     async def close(self) -> None:
         self.closed = True

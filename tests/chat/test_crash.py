@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from asking import Serve
 
@@ -31,10 +32,14 @@ def wait_for(counts: Counter[str], num: int) -> None:
         time.sleep(0.005)
 
 
+def rows(journal: Path) -> list[Any]:
+    """Return the rows of the journal that are whole."""
+    return [json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1] if line]
+
+
 def kept(journal: Path) -> set[str]:
-    """Return the questions whose replies are whole rows of the journal."""
-    lines = journal.read_bytes().split(b"\n")[:-1]
-    bodies = [json.loads(json.loads(line)["body"]) for line in lines if line]
+    """Return the questions whose replies are in the journal."""
+    bodies = [json.loads(row["body"]) for row in rows(journal) if "reply" in row]
     return {body["choices"][0]["message"]["content"].removeprefix("you said: ") for body in bodies}
 
 
@@ -55,30 +60,46 @@ def test_after_kill_9_no_reply_in_the_journal_is_asked_for_again(serve: Serve, t
     assert len(kept(journal)) == 200
 
 
-def test_ctrl_c_ends_promptly_and_keeps_every_reply(serve: Serve, tmp_path: Path) -> None:
+def test_ctrl_c_waits_for_the_replies_in_flight_and_asks_nothing_further(serve: Serve, tmp_path: Path) -> None:
+    journal = tmp_path / "replies.jsonl"
+    server = serve(latency=1.0)
+    process = start(server.openai_url, journal, 50, 4)
+    wait_for(server.asked, 4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out.strip()) == (130, "interrupted")
+    assert "Traceback" not in err
+    assert kept(journal) == set(server.asked) == {f"question {i}" for i in range(4)}
+
+
+def test_a_second_ctrl_c_drops_what_is_in_flight_and_says_what_it_may_cost(serve: Serve, tmp_path: Path) -> None:
     journal = tmp_path / "replies.jsonl"
     server = serve(fault=lambda text, _nth: "hang" if int(text.split()[1]) >= 20 else None)
     process = start(server.openai_url, journal, 50, 4)
     wait_for(server.asked, 24)
-    process.send_signal(signal.SIGINT)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
     begin = time.monotonic()
     out, err = process.communicate(timeout=10)
-    assert (process.returncode, out.strip(), err) == (130, "interrupted", "")
+    assert (process.returncode, out.strip()) == (130, "interrupted")
+    assert "Traceback" not in err
     assert time.monotonic() - begin < 2
     assert kept(journal) == {f"question {i}" for i in range(20)}
+    assert [row["why"] for row in rows(journal) if "lost" in row] == ["cancelled"] * 4
 
 
-def test_two_processes_append_to_one_journal_and_lose_no_row(serve: Serve, tmp_path: Path) -> None:
+def test_four_processes_share_a_journal_and_lose_no_row(serve: Serve, tmp_path: Path) -> None:
     server, journal = serve(lambda m: f"you said: {m[-1]['content']}" + " " * 20_000), tmp_path / "r.jsonl"
-    both = [start(server.openai_url, journal, 150, 16, first) for first in (0, 100)]
-    for process in both:
+    four = [start(server.openai_url, journal, 150, 16, first) for first in (0, 100, 200, 300)]
+    for process in four:
         process.communicate()
         assert process.returncode == 0
-    lines = [line for line in journal.read_bytes().split(b"\n") if line]
-    assert len({json.loads(line)["key"] for line in lines}) == 250
-    assert len(lines) == sum(server.replied.values())
+    replies = [row for row in rows(journal) if "reply" in row]
+    assert len({row["reply"] for row in replies}) == 450
+    assert len(replies) == sum(server.replied.values())
     before = sum(server.asked.values())
-    assert start(server.openai_url, journal, 250, 16).wait() == 0
+    assert start(server.openai_url, journal, 450, 16).wait() == 0
     assert sum(server.asked.values()) == before
 
 

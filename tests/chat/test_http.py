@@ -119,7 +119,10 @@ def test_a_hang_costs_one_timeout_and_nobody_waits_for_it(serve: Serve, client: 
     ("fault", "says"),
     [
         ("server_error", "HTTP 500: something broke"),
-        ("rate_limited", "HTTP 429: slow down"),
+        ("unavailable", "HTTP 503"),
+        ("reset", "connection was lost"),
+        ("wrong_type", "not a chat completion"),
+        ("empty_choices", "not a chat completion"),
         ("hang", "no reply within 0.1 s"),
         ("drop", "connection was lost"),
         ("malformed", "not a chat completion"),
@@ -132,6 +135,15 @@ def test_what_does_not_pass_ends_with_the_last_problem_and_the_number_of_attempt
     with pytest.raises(UnavailableError, match=f"3 attempts failed; the last: .*{says}"):
         complete(client(server, max_retries=2, timeout_seconds=0.1), question("Hi"))
     assert server.asked["Hi"] == 3
+
+
+def test_being_told_to_slow_down_is_no_failed_attempt_until_the_deadline(serve: Serve, client: MakeClient) -> None:
+    server = serve(fault=first(*["rate_limited"] * 9), retry_after="0")
+    [reply] = complete(client(server, max_retries=0), question("Hi"))
+    assert (reply.text, server.asked["Hi"]) == ("you said: Hi", 10)
+    forever = serve(fault=always("rate_limited"), retry_after="0")
+    with pytest.raises(UnavailableError, match=r"attempts failed; the last: HTTP 429: slow down"):
+        complete(client(forever, deadline_seconds=0.3), question("Hi"))
 
 
 def test_a_failure_is_never_served_from_the_journal(serve: Serve, client: MakeClient) -> None:
@@ -147,9 +159,10 @@ def test_the_first_good_reply_stays_the_reply(serve: Serve, client: MakeClient) 
     server = serve()
     asker = client(server)
     [reply] = complete(asker, question("Hi"))
-    key = json.loads(asker.journal.path.read_bytes())["key"]
-    asker.journal.append(key, b"not json")
-    asker.journal.append(key, b'{"choices": [{"message": {"content": "later"}}]}')
+    journal = asker.replies.journal
+    key = json.loads(journal.path.read_bytes().splitlines()[1])["reply"]
+    journal.reply(key, "run-8", b"{}", b"not json", "stub")
+    journal.reply(key, "run-9", b"{}", b'{"choices": [{"message": {"content": "later"}}]}', "stub")
     [again] = complete(asker, question("Hi"))
     assert (again.text, again.cached) == (reply.text, True)
 
@@ -216,7 +229,7 @@ def test_a_right_key_is_not_in_the_journal_even_if_the_server_repeats_it(
     asker = client(server, api_key_env="STUB_KEY")
     [reply] = complete(asker, question("Hi"))
     assert reply.text == "your key is [key]"
-    assert KEY.encode() not in asker.journal.path.read_bytes()
+    assert KEY.encode() not in asker.replies.journal.path.read_bytes()
 
 
 def test_a_placeholder_key_does_not_change_completions(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tutelage import extras
-from tutelage.chat.prices import Price, PriceOverride, cost, how_to_know, price_of
+from tutelage.chat.prices import PriceOverride, cost, how_to_know, price_of
 from tutelage.config import build, fields_of, runtime_keys, unit_of
 from tutelage.errors import ConfigError
+from tutelage.records import LongPromptPrice, Price
 
 NONE = PriceOverride()
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -121,11 +122,13 @@ def test_every_model_of_the_list_is_found_under_its_own_name_and_no_other() -> N
     assert sum(len(seller.models) for seller in providers) > 1000
 
 
-def test_a_price_that_depends_on_the_prompts_length_is_the_highest_and_says_so() -> None:
+def test_a_long_prompt_has_its_own_price_where_the_list_says_so() -> None:
     price = known("anthropic", "claude-sonnet-4-5")
-    assert (price.input, price.output, price.cached_input) == (6, 22.5, 0.6)
-    assert "longest prompts" in price.source
-    assert "longest prompts" not in known("anthropic", "claude-sonnet-4-6").source
+    assert (price.input, price.output, price.cached_input) == (3, 15, 0.3)
+    assert price.long_prompt == LongPromptPrice(above=200_000, input=6, output=22.5, cached_input=0.6)
+    assert cost(price, 200_000, 1_000_000) == pytest.approx(0.6 + 15)
+    assert cost(price, 200_001, 1_000_000) == pytest.approx(6 * 0.200001 + 22.5)
+    assert known("anthropic", "claude-sonnet-4-6").long_prompt is None
 
 
 def test_a_price_that_depends_on_the_hour_is_the_highest_of_the_day_at_any_hour_and_says_so() -> None:
@@ -136,7 +139,9 @@ def test_a_price_that_depends_on_the_hour_is_the_highest_of_the_day_at_any_hour_
 
 def test_input_that_openai_writes_into_its_cache_unasked_is_priced_as_written() -> None:
     price = known("openai", "gpt-6-sol")
-    assert price.input == 5  # 2 per million, twice that for long prompts, 1.25 times that when written
+    assert price.input == 2.5  # 2 per million, 1.25 times that when written
+    assert price.long_prompt is not None
+    assert price.long_prompt.input == 5
     assert "written to the cache" in price.source
     assert "cache" not in known("anthropic", "claude-sonnet-4-6").source
 

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tutelage.chat import ChatReply, ChatRequest, Endpoint
-from tutelage.chat.providers import NotAReplyError, read_reply, sent_sampling, wire_body, wire_key
+from tutelage.chat.protocol import TokenLogprob
+from tutelage.chat.providers import NotAReplyError, read_reply, wire
 from tutelage.errors import ConfigError
 from tutelage.records import Message, Sampling
 
@@ -37,6 +40,10 @@ def read(raw: str, provider: Any = "openai") -> ChatReply:
     return read_reply(provider, raw, Sampling(), cached=False)
 
 
+def wire_body(endpoint: Endpoint, request: ChatRequest) -> Any:
+    return json.loads(wire(endpoint, request).data)
+
+
 def test_openai_is_sent_what_was_asked_and_nothing_else() -> None:
     body = wire_body(OPENAI, ChatRequest(messages=MESSAGES, sampling=ALL))
     assert body == {
@@ -54,14 +61,15 @@ def test_a_model_that_takes_no_temperature_is_sent_none_and_the_reply_says_so() 
     endpoint = OPENAI.model_copy(update={"sends_temperature": False, "max_tokens_field": "max_completion_tokens"})
     body = wire_body(endpoint, ChatRequest(messages=MESSAGES, sampling=ALL))
     assert body.keys() == {"model", "messages", "max_completion_tokens", "seed"}
-    assert sent_sampling(body) == Sampling(max_tokens=7, seed=3)
+    assert wire(endpoint, ChatRequest(messages=MESSAGES, sampling=ALL)).sampling == Sampling(max_tokens=7, seed=3)
 
 
 def test_anthropic_gets_the_system_message_apart_and_no_seed() -> None:
     body = wire_body(OLD_CLAUDE, ChatRequest(messages=MESSAGES, sampling=ALL))
     assert body["system"] == "Be brief."
     assert [m["role"] for m in body["messages"]] == ["user", "assistant", "user"]
-    assert sent_sampling(body) == Sampling(temperature=0.5, top_p=0.9, max_tokens=7)
+    sent = wire(OLD_CLAUDE, ChatRequest(messages=MESSAGES, sampling=ALL)).sampling
+    assert sent == Sampling(temperature=0.5, top_p=0.9, max_tokens=7)
     newer = wire_body(CLAUDE, ChatRequest(messages=MESSAGES[1:], sampling=ALL))
     assert newer.keys() == {"model", "messages", "max_tokens"}
 
@@ -72,7 +80,7 @@ def test_anthropic_without_a_limit_on_tokens_is_refused_in_words() -> None:
 
 
 def key(endpoint: Endpoint, request: ChatRequest) -> str:
-    return wire_key(endpoint, wire_body(endpoint, request), request)
+    return wire(endpoint, request).key
 
 
 def test_whatever_changes_the_question_changes_the_key() -> None:
@@ -90,9 +98,13 @@ def test_whatever_changes_the_question_changes_the_key() -> None:
     for sampling in ({"temperature": 0.6}, {"top_p": 1.0}, {"max_tokens": 8}, {"seed": 4}):
         others.add(key(OPENAI, request.model_copy(update={"sampling": ALL.model_copy(update=sampling)})))
     others.add(key(OPENAI, ChatRequest(messages=MESSAGES[1:], sampling=ALL)))
-    body = wire_body(CLAUDE, request)
-    others |= {wire_key(e, body, request) for e in (CLAUDE, OLD_CLAUDE)}
-    assert len(others | {base}) == 13
+    swapped = (MESSAGES[0], MESSAGES[3], MESSAGES[2], MESSAGES[1])
+    others.add(key(OPENAI, ChatRequest(messages=swapped, sampling=ALL)))
+    others.add(key(OPENAI, request.model_copy(update={"json_schema": {"type": "object"}})))
+    newer = OLD_CLAUDE.model_copy(update={"api_version": "2023-07-01"})
+    hosted = OLD_CLAUDE.model_copy(update={"platform": "bedrock"})
+    others |= {key(e, request) for e in (CLAUDE, OLD_CLAUDE, newer, hosted)}
+    assert len(others | {base}) == 17
 
 
 def test_another_seed_is_another_draw_also_where_no_seed_is_sent() -> None:
@@ -104,7 +116,7 @@ def test_another_seed_is_another_draw_also_where_no_seed_is_sent() -> None:
 
 def test_pace_does_not_change_the_key() -> None:
     request = ChatRequest(messages=MESSAGES)
-    slower = OPENAI.model_copy(update={"max_concurrency": 1, "api_key_env": "A_KEY"})
+    slower = OPENAI.model_copy(update={"max_concurrency": 1, "api_key_env": "A_KEY", "replicas": ("http://i/v1",)})
     assert key(slower, request) == key(OPENAI, request)
 
 
@@ -187,3 +199,64 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
 def test_what_is_not_a_reply_is_refused(raw: str, provider: str) -> None:
     with pytest.raises(NotAReplyError):
         read(raw, provider)
+
+
+def test_log_probabilities_are_asked_for_and_read() -> None:
+    asked = wire(OPENAI, ChatRequest(messages=MESSAGES, sampling=Sampling(top_logprobs=2)))
+    assert json.loads(asked.data)["logprobs"] is True
+    assert (json.loads(asked.data)["top_logprobs"], asked.sampling.top_logprobs) == (2, 2)
+    entry = {"token": "m", "logprob": -0.1, "top_logprobs": [{"token": "m", "logprob": -0.1}]}
+    reply = read_reply("openai", openai_reply(logprobs={"content": [entry]}), asked.sampling, cached=False)
+    assert reply.logprobs == (TokenLogprob(token="m", logprob=-0.1, top=(("m", -0.1),)),)
+    assert read_reply("openai", openai_reply(), asked.sampling, cached=False).logprobs is None
+
+
+def test_a_schema_is_sent_in_each_providers_own_words() -> None:
+    schema = {"type": "object", "properties": {"verdict": {"enum": ["A", "B"]}}}
+    request = ChatRequest(messages=MESSAGES, sampling=Sampling(max_tokens=7), json_schema=schema)
+    named = {"name": "reply", "strict": True, "schema": schema}
+    assert wire_body(OPENAI, request)["response_format"] == {"type": "json_schema", "json_schema": named}
+    assert wire_body(CLAUDE, request)["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [
+        (OPENAI.model_copy(update={"offers_logprobs": False}), {"sampling": Sampling(top_logprobs=5)}),
+        (CLAUDE, {"sampling": Sampling(top_logprobs=5, max_tokens=1)}),
+        (OPENAI.model_copy(update={"offers_json_schema": False}), {"json_schema": {"type": "object"}}),
+    ],
+)
+def test_what_a_model_does_not_offer_is_refused_before_it_is_sent(endpoint: Endpoint, asked: Any) -> None:
+    with pytest.raises(ConfigError, match=r"log-probabilities|JSON schema"):
+        wire(endpoint, ChatRequest(messages=MESSAGES, **asked))
+
+
+def test_a_server_that_refuses_a_seed_is_sent_none() -> None:
+    endpoint = OPENAI.model_copy(update={"sends_seed": False})
+    assert "seed" not in wire_body(endpoint, ChatRequest(messages=MESSAGES, sampling=ALL))
+
+
+def test_tokens_from_the_prompt_cache_are_counted_within_the_input() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}}
+    of_openai = read(json.dumps({"choices": [{"message": {"content": "Hi"}}], "usage": usage})).usage
+    of_claude = read(
+        claude_reply(usage={"input_tokens": 6, "cache_read_input_tokens": 4, "output_tokens": 1}), "anthropic"
+    ).usage
+    for found in (of_openai, of_claude):
+        assert (found.input_tokens, found.cached_input_tokens, found.output_tokens) == (10, 4, 1)
+
+
+@given(st.text(max_size=200))
+def test_no_text_takes_more_tokens_than_its_bound(text: str) -> None:
+    """A token is a byte at least, so a request costs no more than its bytes and a chat template's margin."""
+    asked = wire(OPENAI, ChatRequest(messages=(Message(role="user", content=text),), sampling=Sampling(max_tokens=5)))
+    assert asked.most is not None
+    assert asked.most[0] >= len(text.encode("utf-8", "surrogatepass")) + 100
+    assert asked.most[1] == 5
+    assert json.loads(asked.data)["messages"][0]["content"] == text
+
+
+def test_half_a_surrogate_pair_in_a_prompt_is_sent_as_an_escape() -> None:
+    asked = wire(OPENAI, ChatRequest(messages=(Message(role="user", content="a\ud800"),)))
+    assert rb'"a\ud800"' in asked.data

@@ -5,12 +5,18 @@ client = HttpClient(endpoint, "replies.jsonl")
 replies = ask(client, [ChatRequest(messages=prompt.messages) for prompt in prompts])
 """
 
-from tutelage.chat.ask import ask, ask_all
+from tutelage.chat.ask import ask, ask_all, ask_each
+from tutelage.chat.batch import BatchClient
 from tutelage.chat.endpoint import Endpoint
 from tutelage.chat.http import HttpClient
+from tutelage.chat.ledger import Budget
 from tutelage.chat.protocol import ChatFailure, ChatReply, ChatRequest, Client
+from tutelage.chat.replies import AskAgain
 
 __all__ = [
+    "AskAgain",
+    "BatchClient",
+    "Budget",
     "ChatFailure",
     "ChatReply",
     "ChatRequest",
@@ -19,4 +25,5 @@ __all__ = [
     "HttpClient",
     "ask",
     "ask_all",
+    "ask_each",
 ]

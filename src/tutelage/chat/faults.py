@@ -35,6 +35,11 @@ def cause(status: int, body: bytes) -> type[ChatError] | None:
     return RequestError
 
 
+def says_slow_down(status: int) -> bool:
+    """True if a refusal means that there are too many requests: 429, and a server that is overloaded."""
+    return status in (429, 503, 529)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds a server asks to wait, or None if it does not say."""
     value = headers.get("Retry-After")

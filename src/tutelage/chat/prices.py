@@ -1,8 +1,8 @@
 """What a model costs: from the settings, or from the dated price list in the package genai-prices.
 
 The list is data inside that package: nothing is fetched. An unknown price is None, never 0, and so is that of
-a name that only resembles a known model's. Where a price depends on what is not known beforehand (length of
-the prompt, time of day), the dearest is taken: costs are never understated.
+a name that only resembles a known model's. Where a price depends on what is not known beforehand (the time of
+day), the dearest is taken: costs are never understated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic.config import JsonDict
 from tutelage.config import Group
 from tutelage.errors import ConfigError
 from tutelage.extras import is_installed
-from tutelage.records import Record
+from tutelage.records import LongPromptPrice, Price
 
 if TYPE_CHECKING:  # 0.4 s and 70 MB, mostly data: only a lookup pays for it
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -36,16 +36,6 @@ _PAID, _CACHED, _WRITTEN, _OUTPUT = "input_mtok", "cache_read_mtok", "cache_writ
 _VERSION = re.compile(r"([-@:]?(\d{8}|\d{4}(-\d{2}-\d{2})?|\d{2}-\d{2}|latest))?(-v\d+(:\d+)?)?")
 USUAL_BATCH_DISCOUNT = 0.5
 """What OpenAI and Anthropic multiply the price by for what is asked in a batch, with few exceptions."""
-
-
-class Price(Record):
-    """US dollars per million tokens, and where that is known from. `cached_input` None: as much as `input`."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-    batch_discount: float = USUAL_BATCH_DISCOUNT
-    source: str
 
 
 class PriceOverride(Group):
@@ -111,18 +101,22 @@ def cost(
     """
     if price is None:
         return None
+    long = price.long_prompt
+    per = long if long is not None and input_tokens > long.above else price
     discount = price.batch_discount if batch else 1.0
-    fresh_price, cached = price.input * discount, min(cached_input_tokens, input_tokens)
-    cached_price = fresh_price if price.cached_input is None else min(fresh_price, price.cached_input)
+    fresh_price, cached = per.input * discount, min(cached_input_tokens, input_tokens)
+    cached_price = fresh_price if per.cached_input is None else min(fresh_price, per.cached_input)
     fresh = (input_tokens - cached) * fresh_price
-    return (fresh + cached * cached_price + output_tokens * price.output * discount) / 1e6
+    return (fresh + cached * cached_price + output_tokens * per.output * discount) / 1e6
 
 
 def _seller(address: str) -> Provider | None:
     """Return the provider at `address` by the list's own patterns, held to whole hosts."""
+    parts = urlsplit(address)
+    if parts.scheme != "https":  # a server of one's own; nobody sells in the open
+        return None
     from genai_prices.data import providers  # as packaged; the package's own look-up may have been updated
 
-    parts = urlsplit(address)
     # Without dots in its path: a gateway's /proxy/generativelanguage.googleapis.com is no Google.
     url = f"{parts.scheme}://{parts.netloc}{parts.path.replace('.', '_')}"
     for provider in [] if _UNLISTED.match(url) else providers:
@@ -167,10 +161,9 @@ def _price(seller: Provider, model: ModelInfo, when: datetime) -> Price | None:
     paid, output = _dearest(prices, _PAID), _dearest(prices, _OUTPUT)
     if not paid or not output:  # not by tokens, or for nothing while it lasts
         return None
-    written = (_dearest(prices, _WRITTEN) if seller.id == _WRITES_CACHE_UNASKED else None) or 0.0
+    writes = seller.id == _WRITES_CACHE_UNASKED
+    written = (_dearest(prices, _WRITTEN) if writes else None) or 0.0
     notes = [f"genai-prices {version('genai-prices')} for {seller.id} {model.id} on {when.date()}"]
-    if any(hasattr(getattr(price, key), "tiers") for price in prices for key in (_PAID, _OUTPUT)):
-        notes.append("at the tier of the longest prompts")
     if any(price != prices[0] for price in prices):
         notes.append("at the dearest time of day")
     if written > paid:
@@ -179,16 +172,34 @@ def _price(seller: Provider, model: ModelInfo, when: datetime) -> Price | None:
         input=max(paid, written),
         output=output,
         cached_input=_dearest(prices, _CACHED),
+        long_prompt=_long_prompt(prices, writes),
         batch_discount=_batch_discount(model, when, paid, output),
         source=", ".join(notes),
     )
 
 
-def _dearest(prices: list[ModelPrice], key: str) -> float | None:
-    """Return the highest price under `key`, of all prices and tiers; None if there is none."""
-    found = [getattr(price, key) for price in prices]
-    flat = [p for f in found for p in ([f.base, *(t.price for t in f.tiers)] if hasattr(f, "tiers") else [f])]
-    return max((float(p) for p in flat if p is not None), default=None)
+def _long_prompt(prices: list[ModelPrice], writes: bool) -> LongPromptPrice | None:
+    """Return the price of long prompts, if they have one: the highest tier's from where the lowest begins."""
+    of_all = [getattr(price, key) for price in prices for key in (_PAID, _OUTPUT)]
+    starts = [tier.start for value in of_all if hasattr(value, "tiers") for tier in value.tiers]
+    if not starts:
+        return None
+    paid, written = _dearest(prices, _PAID, True), _dearest(prices, _WRITTEN, True) if writes else None
+    return LongPromptPrice(
+        above=min(starts),
+        input=max(paid or 0.0, written or 0.0),
+        output=_dearest(prices, _OUTPUT, True) or 0.0,
+        cached_input=_dearest(prices, _CACHED, True),
+    )
+
+
+def _dearest(prices: list[ModelPrice], key: str, long: bool = False) -> float | None:
+    """Return the highest price under `key`, for prompts of usual length or `long` ones; None if there is none."""
+    found: list[Any] = []
+    for value in (getattr(price, key) for price in prices):
+        has_tiers = hasattr(value, "tiers")
+        found += [tier.price for tier in value.tiers] if has_tiers and long else [value.base if has_tiers else value]
+    return max((float(p) for p in found if p is not None), default=None)
 
 
 def _batch_discount(model: ModelInfo, when: datetime, paid: float, output: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from tutelage.records import Message, Record, Sampling, StopReason, Usage
 
@@ -13,6 +13,16 @@ class ChatRequest(Record):
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     sample_index: int = 0
+    json_schema: dict[str, Any] | None = None
+    """The JSON schema that the text of the reply must follow, for models that can be held to one."""
+
+
+class TokenLogprob(Record):
+    """One token of a reply, its log-probability, and the likeliest tokens in its place with theirs."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 class ChatReply(Record):
@@ -23,6 +33,8 @@ class ChatReply(Record):
     usage: Usage
     sampling: Sampling
     """What was really sent: a model that takes no temperature was sent none."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Per token, if `sampling.top_logprobs` were asked for and the server gave them."""
     cached: bool = False
     """True if the reply was read from the journal and not paid for again."""
 
@@ -31,6 +43,10 @@ class ChatFailure(Record):
     """A question that got no answer: what was tried and the last error, in one sentence."""
 
     error: str
+
+
+class StoppedError(Exception):
+    """The client was told to stop, and this request had not left yet. Never leaves `chat/`."""
 
 
 class Client(Protocol):
@@ -45,7 +61,13 @@ class Client(Protocol):
             AuthenticationError, UnknownModelError, QuotaError: no request to this model can succeed.
             RequestError: the server refuses this request; others may pass.
             UnavailableError: every retry failed.
+            BudgetError: the reply could cost more than what is left.
+            StoppedError: see `stop`.
         """
+        ...
+
+    def stop(self) -> int:
+        """Let no further request leave; those in flight are still answered. Return how many those are."""
         ...
 
     async def close(self) -> None:

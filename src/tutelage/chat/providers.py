@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from tutelage.chat.endpoint import Endpoint, Provider
-from tutelage.chat.protocol import ChatReply, ChatRequest
+from tutelage.chat.protocol import ChatReply, ChatRequest, TokenLogprob
 from tutelage.errors import ConfigError
-from tutelage.records import Sampling, StopReason, Usage, digest
+from tutelage.records import Sampling, StopReason, Usage
 
 Body = dict[str, Any]
+_DENSE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_TEMPLATE_TOKENS = 256
 
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "stop",
@@ -32,14 +36,43 @@ class NotAReplyError(ValueError):
 # ---- what is sent -----------------------------------------------------------------------------------
 
 
-def wire_body(endpoint: Endpoint, request: ChatRequest) -> Body:
-    """Return the JSON to post: only what was asked for and what the model accepts.
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A request as it leaves: the JSON that is posted, its journal key, and the most tokens it can cost."""
+
+    data: bytes
+    key: str
+    sampling: Sampling
+    """What `data` really asks for."""
+    most: tuple[int, int] | None
+    """Input and output tokens; None without a limit on tokens, which may cost anything."""
+    about: int
+    """Input and output tokens as a limit on tokens per minute counts them: four bytes a token."""
+
+
+def wire(endpoint: Endpoint, request: ChatRequest) -> Wire:
+    """Return `request` as it is posted to `endpoint`: only what was asked for and what the model accepts.
 
     Raises:
-        ConfigError: the Anthropic API is asked without `max_tokens`.
+        ConfigError: the Anthropic API is asked without `max_tokens`, or the model is asked for
+            log-probabilities or a JSON schema, which it does not offer.
     """
     build = _openai_body if endpoint.provider == "openai" else _anthropic_body
-    return build(endpoint, request)
+    body = build(endpoint, request)
+    data = canonical(body)
+    limit = request.sampling.max_tokens
+    # A token is one byte at least, and JSON only adds bytes; the margin is for what a server's own chat
+    # template adds.
+    most = None if limit is None else (len(data) + _TEMPLATE_TOKENS, limit)
+    return Wire(data, _key(endpoint, data, request), sent_sampling(body), most, len(data) // 4 + (limit or 0))
+
+
+def canonical(body: Body) -> bytes:
+    """Return `body` as JSON, the same bytes for the same content."""
+    try:
+        return _DENSE.encode(body).encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair, from a broken escape in somebody's file
+        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _openai_body(endpoint: Endpoint, request: ChatRequest) -> Body:
@@ -48,9 +81,17 @@ def _openai_body(endpoint: Endpoint, request: ChatRequest) -> Body:
         "model": endpoint.model,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
         endpoint.max_tokens_field: asked.max_tokens,
-        "seed": asked.seed,
         **_temperature(endpoint, asked),
     }
+    if endpoint.sends_seed:
+        body["seed"] = asked.seed
+    if asked.top_logprobs is not None:
+        if not endpoint.offers_logprobs:
+            raise ConfigError(f"{endpoint.model}: gives no log-probabilities (offers_logprobs=false)")
+        body |= {"logprobs": True, "top_logprobs": asked.top_logprobs}
+    if request.json_schema is not None:
+        schema = {"name": "reply", "strict": True, "schema": _schema(endpoint, request)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -58,6 +99,8 @@ def _anthropic_body(endpoint: Endpoint, request: ChatRequest) -> Body:
     asked = request.sampling
     if asked.max_tokens is None:
         raise ConfigError(f"{endpoint.model}: the Anthropic API needs a limit on tokens; set max_tokens")
+    if asked.top_logprobs is not None:
+        raise ConfigError(f"{endpoint.model}: the Anthropic API gives no log-probabilities")
     system = [m.content for m in request.messages if m.role == "system"]
     body: Body = {
         "model": endpoint.model,
@@ -66,11 +109,19 @@ def _anthropic_body(endpoint: Endpoint, request: ChatRequest) -> Body:
         "messages": [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"],
         **_temperature(endpoint, asked),
     }
+    if request.json_schema is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": _schema(endpoint, request)}}
     return {name: value for name, value in body.items() if value is not None}
 
 
 def _temperature(endpoint: Endpoint, asked: Sampling) -> Body:
     return {"temperature": asked.temperature, "top_p": asked.top_p} if endpoint.sends_temperature else {}
+
+
+def _schema(endpoint: Endpoint, request: ChatRequest) -> Body | None:
+    if not endpoint.offers_json_schema:
+        raise ConfigError(f"{endpoint.model}: cannot be held to a JSON schema (offers_json_schema=false)")
+    return request.json_schema
 
 
 def sent_sampling(body: Body) -> Sampling:
@@ -80,28 +131,23 @@ def sent_sampling(body: Body) -> Sampling:
         top_p=body.get("top_p"),
         max_tokens=body.get("max_tokens", body.get("max_completion_tokens")),
         seed=body.get("seed"),
+        top_logprobs=body.get("top_logprobs"),
     )
 
 
-def wire_key(endpoint: Endpoint, body: Body, request: ChatRequest) -> str:
+def _key(endpoint: Endpoint, data: bytes, request: ChatRequest) -> str:
     """Return the journal key: the hash of everything that decides what the reply is a reply to."""
-    return digest(
-        {
-            "body": body,
-            "provider": endpoint.provider,
-            "base_url": endpoint.url,
-            "api_version": endpoint.version,
-            "sample_index": request.sample_index,
-            # also where it is not sent: another seed asks for another draw, not for the reply there is
-            "seed": request.sampling.seed,
-        },
-        64,
+    # The seed counts also where it is not sent: another one asks for another draw, not for the reply there is.
+    about = (
+        f"{endpoint.provider} {endpoint.platform} {endpoint.url} {endpoint.version} "
+        f"{request.sample_index} {request.sampling.seed}\n"
     )
+    return hashlib.sha256(about.encode("utf-8") + data).hexdigest()
 
 
-def ask_url(endpoint: Endpoint) -> str:
-    """Return the address that requests are posted to."""
-    return endpoint.url + ("/chat/completions" if endpoint.provider == "openai" else "/v1/messages")
+def ask_url(endpoint: Endpoint, base: str | None = None) -> str:
+    """Return the address that requests are posted to, at the endpoint's own address or another (`base`)."""
+    return (base or endpoint.url) + ("/chat/completions" if endpoint.provider == "openai" else "/v1/messages")
 
 
 def models_url(endpoint: Endpoint) -> str:
@@ -111,9 +157,7 @@ def models_url(endpoint: Endpoint) -> str:
 
 def headers(endpoint: Endpoint, key: str | None) -> dict[str, str]:
     """Return the HTTP headers. The result holds the key: it goes to the socket and nowhere else."""
-    sent = {"Content-Type": "application/json"}
-    if endpoint.provider == "anthropic":
-        sent["anthropic-version"] = endpoint.version
+    sent = {"anthropic-version": endpoint.version} if endpoint.provider == "anthropic" else {}
     if key is not None:
         sent |= {"Authorization": f"Bearer {key}"} if endpoint.provider == "openai" else {"x-api-key": key}
     return sent
@@ -123,7 +167,7 @@ def headers(endpoint: Endpoint, key: str | None) -> dict[str, str]:
 
 
 def read_reply(provider: Provider, raw: str, sent: Sampling, cached: bool) -> ChatReply:
-    """Read the body of a reply.
+    """Read the body of a reply. Its `usage.dollars` is None: a body knows no price.
 
     Raises:
         NotAReplyError: `raw` is not JSON, or not a chat completion of this provider.
@@ -132,9 +176,12 @@ def read_reply(provider: Provider, raw: str, sent: Sampling, cached: bool) -> Ch
     try:
         text, reason = _read_openai(reply) if provider == "openai" else _read_anthropic(reply)
         usage = _read_usage(reply.get("usage"))
+        logprobs = _read_logprobs(reply) if sent.top_logprobs is not None else None
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise NotAReplyError(f"not a chat completion: {type(error).__name__} {error}") from None
-    return ChatReply(text=_whole(text), stop_reason=reason, usage=usage, sampling=sent, cached=cached)
+    return ChatReply(
+        text=_whole(text), stop_reason=reason, usage=usage, sampling=sent, logprobs=logprobs, cached=cached
+    )
 
 
 def load_json(raw: str) -> Any:
@@ -164,6 +211,21 @@ def _read_anthropic(reply: Any) -> tuple[str, StopReason]:
     return "".join(texts), _stop_reason(reply.get("stop_reason"))
 
 
+def _read_logprobs(reply: Any) -> tuple[TokenLogprob, ...] | None:
+    """Read OpenAI's log-probabilities; None if the server gave none."""
+    content = (reply["choices"][0].get("logprobs") or {}).get("content")
+    if content is None:
+        return None
+    return tuple(
+        TokenLogprob(
+            token=_whole(entry["token"]),
+            logprob=entry["logprob"],
+            top=tuple((_whole(top["token"]), top["logprob"]) for top in entry.get("top_logprobs") or ()),
+        )
+        for entry in content
+    )
+
+
 def _text(content: Any) -> str:
     if content is None:
         return ""
@@ -179,17 +241,22 @@ def _stop_reason(name: Any) -> StopReason:
 def _read_usage(usage: Any) -> Usage:
     # Some servers count nothing; a reply that was paid for is not thrown away for that.
     counts = usage if isinstance(usage, dict) else {}
-
-    def tokens(*names: str) -> int:
-        found = [counts[name] for name in names if isinstance(counts.get(name), int)]
-        return max(0, int(found[0])) if found else 0
-
+    details = counts.get("prompt_tokens_details")
+    in_cache = _count(details, "cached_tokens") + _count(counts, "cache_read_input_tokens")
+    # Anthropic counts what it had in its cache, or put there, beside the input; OpenAI within it.
+    beside = _count(counts, "cache_read_input_tokens") + _count(counts, "cache_creation_input_tokens")
     return Usage(
         requests=1,
-        input_tokens=tokens("prompt_tokens", "input_tokens"),
-        output_tokens=tokens("completion_tokens", "output_tokens"),
+        input_tokens=_count(counts, "prompt_tokens") or _count(counts, "input_tokens") + beside,
+        output_tokens=_count(counts, "completion_tokens") or _count(counts, "output_tokens"),
+        cached_input_tokens=in_cache,
         dollars=None,
     )
+
+
+def _count(counts: Any, name: str) -> int:
+    number = counts.get(name) if isinstance(counts, dict) else None
+    return max(0, number) if isinstance(number, int) and not isinstance(number, bool) else 0
 
 
 def _whole(text: str) -> str:
