@@ -413,14 +413,30 @@ def test_no_text_whatever_as_a_recipe_ends_in_anything_but_a_config_error(text: 
 RUNTIME = {
     "label",
     "artifacts",
-    "max_failures",
-    "judging.max_failures",
+    "mode",
+    "poll_seconds",
+    "budget.usd",
+    "budget.tokens",
+    "max_consecutive_failures",
     "micro_batch_tokens",
     "save_every_seconds",
     *(
         f"{who}.{what}"
         for who in ("teacher", "critic", "judge")
-        for what in ("api_key_env", "timeout_seconds", "max_concurrency", "max_retries")
+        for what in (
+            "api_key_env",
+            "replicas",
+            "timeout_seconds",
+            "deadline_seconds",
+            "max_concurrency",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "max_batch_requests",
+            "max_retries",
+            "price.input",
+            "price.output",
+            "price.cached_input",
+        )
     ),
 }
 
@@ -441,6 +457,10 @@ OTHER_VALUES = [
     "false",
     "[0.25,0.5]",
     "http://localhost:9/v1",
+    "[http://localhost:9/v1]",
+    "[filtered]",
+    "batch",
+    "azure",
     "SOME_KEY",
     "2023-06-01",
     "max_completion_tokens",
@@ -460,7 +480,8 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     template.write_text("[user]\n{instruction}{first}{second}{fence}")
     config = stages.get(stage).config
     endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge"}.get(stage)
-    words = [f"{endpoint}=miniature_weak", f"{endpoint}.base_url=http://localhost:8/v1"] if endpoint else []
+    words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
+    words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):

@@ -53,8 +53,14 @@ class Progress:
     def advance(self, num: int, note: str = "") -> None:
         """Count `num` more and show the line if it is time."""
         self.done += num
+        self._show(note, last=self.done >= self.total)
+
+    def note(self, note: str) -> None:
+        """Show the line with another note, if it is time: nothing was done, but something is known."""
+        self._show(note, last=False)
+
+    def _show(self, note: str, last: bool) -> None:
         now = time.monotonic()
-        last = self.done >= self.total
         if quiet() or (now - self.shown < (0.2 if self.live else LOG_EVERY_SECONDS) and not (last and self.live)):
             return
         self.shown = now

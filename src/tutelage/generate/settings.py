@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from tutelage.config import Group
+from tutelage.records import Completion, Prompt
 
 
 class Drawing(Group):
@@ -20,3 +23,17 @@ class Drawing(Group):
         description="completions drawn at once; another size draws other completions",
         json_schema_extra={"unit": "completions"},
     )
+
+
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb for English; what an estimate says before anything is drawn or asked."""
+
+
+def placeholders(prompts: Sequence[Prompt], drawing: Drawing, num: int) -> list[Completion]:
+    """Return `num` stand-ins per prompt for completions that are yet to be drawn, as long as those can be."""
+    text = "x" * (BYTES_PER_TOKEN * drawing.max_tokens - 5)
+    return [
+        Completion(prompt_id=prompt.id, author="to be drawn", text=f"{index:04d} {text}", index=index)
+        for prompt in prompts
+        for index in range(num)
+    ]

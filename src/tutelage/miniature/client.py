@@ -57,6 +57,10 @@ class MiniatureClient:
             sampling=Sampling(seed=request.sampling.seed),
         )
 
+    def stop(self) -> int:
+        """Nothing is ever in flight."""
+        return 0
+
     async def close(self) -> None:
         """Release nothing: there are no connections."""
 

@@ -3,69 +3,140 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from tutelage.chat import ChatFailure, ChatReply, ChatRequest, Client, Endpoint, HttpClient, ask
+from tutelage.chat import (
+    AskAgain,
+    BatchClient,
+    Budget,
+    ChatFailure,
+    ChatReply,
+    ChatRequest,
+    Endpoint,
+    HttpClient,
+    ask,
+)
 from tutelage.config import Group, Tree
 from tutelage.critic.questions import Heard, OrderRule, Question, questions, verdict_of
 from tutelage.critic.template import Template
-from tutelage.errors import CriticError, UnavailableError
+from tutelage.errors import ConfigError, CriticError, UnavailableError
 from tutelage.progress import Progress
-from tutelage.records import Pair, Prompt, Sampling, Verdict, digest
+from tutelage.records import Bill, Pair, Prompt, Sampling, Verdict, digest
 from tutelage.store import Work
 
 REPLIES = "replies.jsonl"
-
-
-def connect(endpoint: Endpoint, artifacts: Path) -> Client:
-    """Return a client for `endpoint`; replies that are paid for are kept in `artifacts`/replies.jsonl."""
-    if endpoint.provider == "miniature":
-        from tutelage.miniature.client import MiniatureClient
-
-        return MiniatureClient(endpoint.model)
-    return HttpClient(endpoint, artifacts / REPLIES)
-
-
-def ask_about(
-    name: str, endpoint: Endpoint, requests: Sequence[ChatRequest], max_failures: float, work: Work
-) -> tuple[str, list[ChatReply | ChatFailure]]:
-    """Ask all `requests` with a progress line; return how the model signs, and what came back, in order.
-
-    Raises:
-        ChatError: no request can succeed, or more than the share `max_failures` failed.
-    """
-    client = connect(endpoint, work.root)
-    with Progress(name, len(requests), "replies") as progress:
-        replies = ask(client, requests, lambda index, reply: progress.advance(1))
-    failed = [r for r in replies if isinstance(r, ChatFailure)]
-    cached = sum(isinstance(r, ChatReply) and r.cached for r in replies)
-    for what, num in (("replies reused", cached), ("requests failed", len(failed))):
-        if num:
-            work.count(what, num)
-    if len(failed) > max_failures * len(requests):
-        raise UnavailableError(
-            f"{client.name}: {len(failed)} of {len(requests)} requests failed (allowed: max_failures="
-            f"{max_failures}); the first: {failed[0].error}. All replies are kept; the same command asks "
-            "only for the missing ones"
-        )
-    return client.name, replies
+BATCHES = "batches.jsonl"
+"""In an unfinished artifact's folder: which batches run on the other side."""
 
 
 class Asking(Group):
-    """How much may go wrong when many requests are made."""
+    """How many requests are made, what they may cost, and how much may go wrong."""
 
+    mode: Literal["live", "batch"] = Field(
+        "live",
+        description="batch: through the provider's batch API, at its price; takes up to a day, and can be "
+        "interrupted meanwhile",
+        json_schema_extra={"runtime": True},
+    )
+    poll_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="how often to look whether a batch is done",
+        json_schema_extra={"runtime": True, "unit": "seconds"},
+    )
+    budget: Budget = Budget()
+    ask_again: tuple[AskAgain, ...] = Field(
+        (),
+        description="replies that earlier work has, but that are asked for once more: filtered (or refused), cut "
+        "(at max_tokens), empty",
+    )
     max_failures: float = Field(
         0.02,
         ge=0,
         le=1,
         description="largest share of requests that may fail for good; above it the stage stops, resumable",
     )
+    max_consecutive_failures: int = Field(
+        10, ge=1, description="stop after so many with no reply in between", json_schema_extra={"runtime": True}
+    )
 
 
-class Judging(Asking):
+@dataclass(frozen=True)
+class Asked:
+    """What came back, in the order of the requests; how the model signs; and the bill."""
+
+    author: str
+    replies: list[ChatReply | ChatFailure]
+    bill: Bill | None
+
+
+def ask_about(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking, work: Work) -> Asked:
+    """Ask all `requests`, with a progress line that says what was spent.
+
+    Raises:
+        ChatError: no request can succeed, the budget ends, or more than the share `max_failures` failed.
+    """
+    if endpoint.provider == "miniature":
+        asked = _ask_miniature(endpoint, requests, asking, work)
+    else:
+        asked = _ask_api(endpoint, requests, asking, work)
+    failed = [r for r in asked.replies if isinstance(r, ChatFailure)]
+    cached = sum(isinstance(r, ChatReply) and r.cached for r in asked.replies)
+    for what, num in (("replies reused", cached), ("requests failed", len(failed))):
+        if num:
+            work.count(what, num)
+    if len(failed) > asking.max_failures * len(requests):
+        raise UnavailableError(
+            f"{asked.author}: {len(failed)} of {len(requests)} requests failed (allowed: max_failures="
+            f"{asking.max_failures}); the first: {failed[0].error}. All replies are kept; the same command asks "
+            "only for the missing ones"
+        )
+    return asked
+
+
+def _ask_miniature(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking, work: Work) -> Asked:
+    from tutelage.miniature.client import MiniatureClient
+
+    if asking.mode == "batch":
+        raise ConfigError("mode: the miniature world answers at once and has no batches; leave mode=batch out")
+    client = MiniatureClient(endpoint.model)
+    with Progress(work.stage, len(requests), "replies") as progress:
+        return Asked(client.name, ask(client, requests, lambda index, reply: progress.advance(1)), None)
+
+
+def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking, work: Work) -> Asked:
+    settings: dict[str, Any] = {
+        "payer": work.fingerprint[:16],
+        "budget": asking.budget,
+        "ask_again": asking.ask_again,
+    }
+    journal = work.root / REPLIES
+    with Progress(work.stage, len(requests), "replies") as progress:
+        if asking.mode == "batch":
+            batches = BatchClient(
+                endpoint, journal, work.path / BATCHES, poll_seconds=asking.poll_seconds, **settings
+            )
+            work.remove_when_finished(work.path / BATCHES)
+            told = lambda index, reply: progress.advance(1, spent(batches.bill()))  # noqa: E731
+            return Asked(batches.name, batches.ask(requests, told, progress.note), batches.bill())
+        client = HttpClient(endpoint, journal, **settings)
+        tell = lambda index, reply: progress.advance(1, spent(client.bill()))  # noqa: E731
+        replies = ask(client, requests, tell, max_consecutive_failures=asking.max_consecutive_failures)
+        return Asked(client.name, replies, client.bill())
+
+
+def spent(bill: Bill) -> str:
+    """Say what was paid so far, for the progress line."""
+    dollars = "price unknown" if bill.paid.dollars is None else f"${bill.paid.dollars:.2f}"
+    lost = f", {bill.lost.requests} perhaps billed in vain" if bill.lost.requests else ""
+    return f"{bill.paid.tokens:,} tokens, {dollars}{lost}"
+
+
+class Judging(Group):
     """How pairs are shown to a critic or judge, and how many unreadable replies are too many."""
 
     template: str = Field("pairwise", description="'pairwise', or a .txt file of the same form")
@@ -91,22 +162,34 @@ class Judging(Asking):
         return super().identity() | {"template": digest(Template.load(self.template).parts)}
 
 
+def judge_requests(
+    judging: Judging, pairs: Sequence[Pair], prompts: Mapping[str, Prompt]
+) -> tuple[list[Question], list[ChatRequest]]:
+    """Return every showing of every pair, and what is asked about each."""
+    template = Template.load(judging.template)
+    asked = questions(pairs, prompts, template, judging.order, judging.seed)
+    sampling = Sampling(temperature=judging.temperature, max_tokens=judging.max_tokens, seed=judging.seed)
+    return asked, [ChatRequest(messages=q.messages, sampling=sampling) for q in asked]
+
+
 def judge_pairs(
-    endpoint: Endpoint, judging: Judging, pairs: Sequence[Pair], prompts: Mapping[str, Prompt], work: Work
-) -> tuple[str, list[Verdict]]:
-    """Return how the critic signs, and a verdict for every pair that was answered; counts the others.
+    endpoint: Endpoint,
+    judging: Judging,
+    asking: Asking,
+    pairs: Sequence[Pair],
+    prompts: Mapping[str, Prompt],
+    work: Work,
+) -> tuple[str, list[Verdict], Bill | None]:
+    """Return how the critic signs, a verdict for every pair that was answered (the others are counted), the bill.
 
     Raises:
         ChatError: as `ask_about`.
         CriticError: more than `max_invalid` of the verdicts are INVALID; shows examples.
     """
-    template = Template.load(judging.template)
-    asked = questions(pairs, prompts, template, judging.order, judging.seed)
-    sampling = Sampling(temperature=judging.temperature, max_tokens=judging.max_tokens, seed=judging.seed)
-    requests = [ChatRequest(messages=q.messages, sampling=sampling) for q in asked]
-    critic, replies = ask_about(work.stage, endpoint, requests, judging.max_failures, work)
+    asked, requests = judge_requests(judging, pairs, prompts)
+    answer = ask_about(endpoint, requests, asking, work)
     verdicts: list[Verdict] = []
-    both: list[tuple[Question, ChatReply | ChatFailure]] = list(zip(asked, replies, strict=True))
+    both: list[tuple[Question, ChatReply | ChatFailure]] = list(zip(asked, answer.replies, strict=True))
     for _, group in groupby(both, key=lambda qr: qr[0].pair.id):
         members = list(group)
         answered = [r for _, r in members if isinstance(r, ChatReply)]
@@ -115,9 +198,9 @@ def judge_pairs(
         else:
             heard = [Heard(r.text, r.stop_reason in ("stop", "unknown"), r.usage) for r in answered]
             work.count("replies cut or filtered", sum(not h.is_whole for h in heard))
-            verdicts.append(verdict_of([q for q, _ in members], heard, critic))
-    _check_invalid(critic, verdicts, judging.max_invalid, work.counts.get("replies cut or filtered", 0))
-    return critic, verdicts
+            verdicts.append(verdict_of([q for q, _ in members], heard, answer.author))
+    _check_invalid(answer.author, verdicts, judging.max_invalid, work.counts.get("replies cut or filtered", 0))
+    return answer.author, verdicts, answer.bill
 
 
 def _check_invalid(critic: str, verdicts: Sequence[Verdict], allowed: float, cut: int) -> None:

@@ -6,13 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tutelage.chat import ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig, build, fields_of, merge_words, split_word
+from tutelage.disk import disk_errors
 from tutelage.inputs import Input
 from tutelage.progress import human_seconds, say
-from tutelage.store import Artifact, Made, Work, disk_errors, flatten
+from tutelage.store import Artifact, Made, Work, flatten
 
 C = TypeVar("C", bound=StageConfig)
 I = TypeVar("I", bound=Group)  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stage is going to ask of whom, for an estimate."""
+
+    endpoint: Endpoint
+    requests: Sequence[ChatRequest]
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,16 @@ class Stage(Generic[C, I]):
     config: type[C]
     inputs: type[I]
     body: Callable[[C, I, Work], Made]
+    plan: Callable[[C, I], Plan | None] | None = None
+    """What the body will ask over an API; None: the stage asks nobody."""
+
+    def work(self, config: C, inputs: I) -> Work:
+        """Return the artifact that these settings and inputs make, finished or not."""
+        return Work(config.artifacts, self.name, config.label, flatten(config.identity() | inputs.identity()))
 
     def run(self, config: C, inputs: I) -> Artifact:
         """Return the artifact for these settings and inputs, making it if it is not there yet."""
-        identity = flatten(config.identity() | inputs.identity())
-        work = Work(config.artifacts, self.name, config.label, identity)
+        work = self.work(config, inputs)
         done = work.finished()
         if done is not None:
             say(f"{self.name}: already made: {done.path}")

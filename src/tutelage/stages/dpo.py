@@ -10,12 +10,13 @@ from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
+from tutelage.disk import disk_errors, write_atomically
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
 from tutelage.stages.prefer import PREFERENCES
-from tutelage.store import Made, Work, disk_errors, write_atomically
+from tutelage.store import Made, Work
 from tutelage.train.settings import Training
 
 

@@ -6,20 +6,20 @@ from pydantic import Field
 
 from tutelage.chat import Endpoint
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
+from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
 from tutelage.extras import require
-from tutelage.generate.settings import Drawing
+from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.win_rate import win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
-from tutelage.stages.asking import Judging, judge_pairs
-from tutelage.stages.base import Stage
+from tutelage.stages.asking import Asking, Judging, judge_pairs, judge_requests
+from tutelage.stages.base import Plan, Stage
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Made, Work
 
 
-class Config(StageConfig):
+class Config(StageConfig, Asking):
     """Who judges and how, and how the policy's completions are drawn if it is a model."""
 
     judge: Endpoint = Field(description="the model that decides; better not the critic, whose taste was trained on")
@@ -41,47 +41,82 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy)."""
-    prompts, baseline = read_completions(inputs.baseline, None, work.count)
-    if inputs.prompts is not None:
-        prompts = read_prompts(inputs.prompts, work.count)
-    wanted = {p.id for p in prompts}
-    baseline = _firsts(baseline, wanted, "baseline", work)
-    work.count("prompts without a baseline completion", len(wanted - {c.prompt_id for c in baseline}))
-    by_prompt = _one_each(baseline, "baseline")
-    prompts = [p for p in prompts if p.id in by_prompt]
-    if not prompts:
-        raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
-    policy = _policy_completions(config, inputs, prompts, work)
-    policy = list(_one_each(policy, "policy").values())
+    prompts, by_prompt = read_baseline(inputs, work.count)
+    policy = list(_one_each(_policy_completions(config, inputs, prompts, work), "policy").values())
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
-    pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
-    work.count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
-    if not policy:
-        raise DataError("tutelage evaluate: the policy has a completion for none of the prompts")
-    if not pairs:
-        raise DataError("tutelage evaluate: policy and baseline are the same completions")
-    same = [p for p in pairs if p.left.text == p.right.text]
-    asked = [p for p in pairs if p.left.text != p.right.text]
-    work.count("ties without asking: the same text", len(same))
-    judge, verdicts = judge_pairs(config.judge, config.judging, asked, {p.id: p for p in prompts}, work)
+    asked, same = pairs_of(policy, by_prompt, work.count)
+    by_id = {p.id: p for p in prompts}
+    judge, verdicts, bill = judge_pairs(config.judge, config.judging, config, asked, by_id, work)
     verdicts += [_tie(pair, judge) for pair in same]
     work.write(PROMPTS, prompts)
     work.write(VERDICTS, verdicts)
-    rate = win_rate(verdicts, _author(policy), _author(baseline), judge)
+    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judge)
     work.count("prompts judged", len(verdicts))
     return Made(
         usage=Usage.total(v.usage for v in verdicts),
+        bill=bill,
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
 
 
-def _firsts(completions: list[Completion], wanted: set[str], whose: str, work: Work) -> list[Completion]:
+def plan(config: Config, inputs: Inputs) -> Plan:
+    """Return what `body` will ask; completions that are yet to be drawn are taken as long as they can be."""
+    quiet = lambda what, num: None  # noqa: E731 - the body counts
+    prompts, by_prompt = read_baseline(inputs, quiet)
+    if inputs.completions is not None:
+        found = read_completions(inputs.completions, None, quiet)[1]
+        policy = list(_one_each(_firsts(found, set(by_prompt), "policy", quiet), "policy").values())
+    else:
+        policy = placeholders(prompts, config.drawing, 1)
+    asked, _ = pairs_of(policy, by_prompt, quiet)
+    return Plan(config.judge, judge_requests(config.judging, asked, {p.id: p for p in prompts})[1])
+
+
+def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str, Completion]]:
+    """Return the prompts that are evaluated, and the baseline's completion of each.
+
+    Raises:
+        DataError: the baseline has none for any of the prompts, or several for one.
+    """
+    prompts, baseline = read_completions(inputs.baseline, None, count)
+    if inputs.prompts is not None:
+        prompts = read_prompts(inputs.prompts, count)
+    wanted = {p.id for p in prompts}
+    baseline = _firsts(baseline, wanted, "baseline", count)
+    count("prompts without a baseline completion", len(wanted - {c.prompt_id for c in baseline}))
+    by_prompt = _one_each(baseline, "baseline")
+    prompts = [p for p in prompts if p.id in by_prompt]
+    if not prompts:
+        raise DataError(f"{inputs.baseline.path}: has a completion for none of the prompts")
+    return prompts, by_prompt
+
+
+def pairs_of(
+    policy: list[Completion], by_prompt: dict[str, Completion], count: Count
+) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to ask about (left is the policy), and those whose two texts are the same.
+
+    Raises:
+        DataError: there is no pair.
+    """
+    pairs = [Pair(left=c, right=by_prompt[c.prompt_id]) for c in policy if c.id != by_prompt[c.prompt_id].id]
+    count("skipped: policy and baseline are one completion", len(policy) - len(pairs))
+    if not policy:
+        raise DataError("tutelage evaluate: the policy has a completion for none of the prompts")
+    if not pairs:
+        raise DataError("tutelage evaluate: policy and baseline are the same completions")
+    same = [p for p in pairs if p.left.text == p.right.text]
+    count("ties without asking: the same text", len(same))
+    return [p for p in pairs if p.left.text != p.right.text], same
+
+
+def _firsts(completions: list[Completion], wanted: set[str], whose: str, count: Count) -> list[Completion]:
     """Return the first completion of each wanted prompt; counts the others."""
     of_wanted = [c for c in completions if c.prompt_id in wanted]
     first = [c for c in of_wanted if c.index == 0]
-    work.count(f"not judged: completions of the {whose} for other prompts", len(completions) - len(of_wanted))
-    work.count(f"not judged: further completions of the {whose}", len(of_wanted) - len(first))
+    count(f"not judged: completions of the {whose} for other prompts", len(completions) - len(of_wanted))
+    count(f"not judged: further completions of the {whose}", len(of_wanted) - len(first))
     return first
 
 
@@ -117,7 +152,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
     if inputs.completions is not None:
         wanted = {p.id for p in prompts}
         found = read_completions(inputs.completions, None, work.count)[1]
-        kept = _firsts(found, wanted, "policy", work)
+        kept = _firsts(found, wanted, "policy", work.count)
     else:
         require("train", "tutelage evaluate")
         from tutelage.generate.sample import sample
@@ -128,5 +163,5 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
     return kept
 
 
-STAGE = Stage("evaluate", Config, Inputs, body)
+STAGE = Stage("evaluate", Config, Inputs, body, plan)
 run = STAGE.run

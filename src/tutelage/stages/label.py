@@ -12,15 +12,15 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS, Count, read_completions
 from tutelage.errors import DataError
 from tutelage.inputs import Rows
-from tutelage.records import Completion, Pair, Usage
-from tutelage.stages.asking import Judging, judge_pairs
-from tutelage.stages.base import Stage
+from tutelage.records import Completion, Pair, Prompt, Usage
+from tutelage.stages.asking import Asking, Judging, judge_pairs, judge_requests
+from tutelage.stages.base import Plan, Stage
 from tutelage.store import Made, Work
 
 VERDICTS = "verdicts.jsonl"
 
 
-class Config(StageConfig, Judging):
+class Config(StageConfig, Asking, Judging):
     """Who the critic is and how it is asked."""
 
     critic: Endpoint = Field(description="the model that judges pairs")
@@ -71,30 +71,45 @@ def _pairs(groups: list[tuple[list[Completion], list[Completion] | None]], count
     return pairs
 
 
-def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write prompts.jsonl and verdicts.jsonl."""
-    prompts, completions = read_completions(inputs.completions, None, work.count)
+def read_pairs(config: Config, inputs: Inputs, count: Count) -> tuple[dict[str, Prompt], list[Pair]]:
+    """Return the prompts by id, and the pairs to judge.
+
+    Raises:
+        DataError: there is nothing to compare.
+    """
+    prompts, completions = read_completions(inputs.completions, None, count)
     if inputs.against is None:
-        pairs = pairs_within(completions, work.count)
+        pairs = pairs_within(completions, count)
     else:
-        others = read_completions(inputs.against, None, work.count)[1]
-        pairs = pairs_between(completions, others, work.count)
+        pairs = pairs_between(completions, read_completions(inputs.against, None, count)[1], count)
     if not pairs:
         raise DataError(
             f"{inputs.completions.path}: nothing to compare: no prompt has two different completions "
             "(sample with num_samples=2, or give against=)"
         )
-    critic, verdicts = judge_pairs(config.critic, config, pairs, {p.id: p for p in prompts}, work)
+    return {p.id: p for p in prompts}, pairs
+
+
+def plan(config: Config, inputs: Inputs) -> Plan:
+    """Return what `body` will ask."""
+    prompts, pairs = read_pairs(config, inputs, lambda what, num: None)
+    return Plan(config.critic, judge_requests(config, pairs, prompts)[1])
+
+
+def body(config: Config, inputs: Inputs, work: Work) -> Made:
+    """Write prompts.jsonl and verdicts.jsonl."""
+    prompts, pairs = read_pairs(config, inputs, work.count)
+    critic, verdicts, bill = judge_pairs(config.critic, config, config, pairs, prompts, work)
     if not verdicts:
         raise DataError(f"{critic}: not one pair was judged; every request failed")
     judged = {v.pair.prompt_id for v in verdicts}
-    work.write(PROMPTS, [p for p in prompts if p.id in judged])
+    work.write(PROMPTS, [p for p in prompts.values() if p.id in judged])
     work.write(VERDICTS, verdicts)
     work.count("verdicts", len(verdicts))
     for outcome in ("LEFT", "RIGHT", "TIE", "INVALID"):
         work.count(outcome, sum(v.outcome == outcome for v in verdicts))
-    return Made(usage=Usage.total(v.usage for v in verdicts), summary={"critic": critic})
+    return Made(usage=Usage.total(v.usage for v in verdicts), bill=bill, summary={"critic": critic})
 
 
-STAGE = Stage("label", Config, Inputs, body)
+STAGE = Stage("label", Config, Inputs, body, plan)
 run = STAGE.run

@@ -9,10 +9,15 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts, Rows
-from tutelage.records import Completion, Message, Prompt, Sampling, Usage
+from tutelage.records import Bill, Completion, Message, Prompt, Sampling, Usage
 from tutelage.stages.asking import Asking, ask_about
-from tutelage.stages.base import Stage
+from tutelage.stages.base import Plan, Stage
 from tutelage.store import Made, Work
+
+NOBODY = (
+    "tutelage teach: give prompts=FILE and teacher=PRESET (for example teacher=openai teacher.model=NAME), "
+    "or completions=FILE to import"
+)
 
 
 class Config(StageConfig, Asking):
@@ -37,27 +42,35 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and completions.jsonl."""
+    bill = None
     if inputs.completions is not None:
         if config.teacher is not None:
             raise ConfigError("tutelage teach: give teacher= to ask a model or completions= to import, not both")
         prompts, completions = _import(config, inputs, work)
     else:
         if config.teacher is None or inputs.prompts is None:
-            raise ConfigError(
-                "tutelage teach: give prompts=FILE and teacher=PRESET (for example teacher=openai "
-                "teacher.model=NAME), or completions=FILE to import"
-            )
+            raise ConfigError(NOBODY)
         if config.author is not None:
             raise ConfigError("tutelage teach: author= is for completions= that are imported; a teacher signs itself")
         prompts = read_prompts(inputs.prompts, work.count)
-        completions = _ask(config, config.teacher, prompts, work)
+        completions, bill = _ask(config, config.teacher, prompts, work)
     if not completions:
         raise DataError(f"tutelage teach: no completion is left: {work.counts}")
     kept = {c.prompt_id for c in completions}
     work.write(PROMPTS, [p for p in prompts if p.id in kept])
     work.write(COMPLETIONS, completions)
     work.count("completions", len(completions))
-    return Made(usage=Usage.total(c.usage for c in completions))
+    return Made(usage=Usage.total(c.usage for c in completions), bill=bill)
+
+
+def plan(config: Config, inputs: Inputs) -> Plan | None:
+    """Return what `body` will ask; None if it imports."""
+    if inputs.completions is not None:
+        return None
+    if config.teacher is None or inputs.prompts is None:
+        raise ConfigError(NOBODY)
+    prompts = read_prompts(inputs.prompts, lambda what, num: None)
+    return Plan(config.teacher, [request for _, _, request in requests_of(config, prompts)])
 
 
 def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], list[Completion]]:
@@ -83,16 +96,27 @@ def _sampling(config: Config, index: int) -> Sampling:
     )
 
 
-def _ask(config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work) -> list[Completion]:
+def requests_of(config: Config, prompts: list[Prompt]) -> list[tuple[Prompt, int, ChatRequest]]:
+    """Return (prompt, index of the completion, what is asked) for every completion wanted."""
     before = (Message(role="system", content=config.system),) if config.system else ()
-    asked = [(prompt, index) for prompt in prompts for index in range(config.num_completions)]
-    requests = [
-        ChatRequest(messages=before + prompt.messages, sampling=_sampling(config, index), sample_index=index)
-        for prompt, index in asked
+    return [
+        (
+            prompt,
+            index,
+            ChatRequest(messages=before + prompt.messages, sampling=_sampling(config, index), sample_index=index),
+        )
+        for prompt in prompts
+        for index in range(config.num_completions)
     ]
-    author, replies = ask_about("teach", teacher, requests, config.max_failures, work)
+
+
+def _ask(
+    config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work
+) -> tuple[list[Completion], Bill | None]:
+    asked = requests_of(config, prompts)
+    answer = ask_about(teacher, [request for _, _, request in asked], config, work)
     completions = []
-    for (prompt, index), reply in zip(asked, replies, strict=True):
+    for (prompt, index, _), reply in zip(asked, answer.replies, strict=True):
         if not isinstance(reply, ChatReply):
             continue  # counted by ask_about
         if reply.stop_reason == "filtered" or not reply.text.strip():
@@ -104,7 +128,7 @@ def _ask(config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work) -
         completions.append(
             Completion(
                 prompt_id=prompt.id,
-                author=author,
+                author=answer.author,
                 text=reply.text,
                 stop_reason=reply.stop_reason,
                 sampling=reply.sampling,
@@ -112,8 +136,8 @@ def _ask(config: Config, teacher: Endpoint, prompts: list[Prompt], work: Work) -
                 usage=reply.usage,
             )
         )
-    return completions
+    return completions, answer.bill
 
 
-STAGE = Stage("teach", Config, Inputs, body)
+STAGE = Stage("teach", Config, Inputs, body, plan)
 run = STAGE.run
