@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tutelage import __version__
@@ -16,6 +16,7 @@ from tutelage.stages import WHAT
 COMMANDS = {
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
+    "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
     "miniature": "tutelage miniature build|prompts: make its base model, or prompts of its world",
     "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
@@ -70,21 +71,27 @@ def _dispatch(words: list[str]) -> None:
         return
     command, rest = words[0], words[1:]
     wants_help = any(word in ("-h", "--help") for word in rest)
-    rest = [word for word in rest if word not in ("-h", "--help")]
+    wants_estimate = "--estimate" in rest and (command in WHAT or command == "run")
+    rest = [word for word in rest if word not in ("-h", "--help") and not (wants_estimate and word == "--estimate")]
     bad = [word for word in rest if word.startswith("-")]
     if bad:
-        raise ConfigError(f"{bad[0]}: there are no options but --help; settings are key=value words")
+        raise ConfigError(
+            f"{bad[0]}: there are no options but --help (and --estimate for stages and run); "
+            "settings are key=value words"
+        )
     if command == "train" and wants_help:
         print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")
         return
     if command == "train":
         command, rest = _original_spelling(rest)
     if command in WHAT:
-        _stage(command, rest, wants_help)
+        _stage(command, rest, wants_help, wants_estimate)
+    elif command == "run":
+        _run(rest, wants_help, wants_estimate)
     elif command in COMMANDS:
         handlers: dict[str, Callable[[list[str], bool], None]] = {
+            "cache": _cache,
             "demo": _demo,
-            "run": _run,
             "trace": _trace,
             "miniature": _miniature,
         }
@@ -97,7 +104,7 @@ def _dispatch(words: list[str]) -> None:
         raise ConfigError(f"{command!r} is no command{hint} (tutelage --help lists them)")
 
 
-def _stage(name: str, words: list[str], wants_help: bool) -> None:
+def _stage(name: str, words: list[str], wants_help: bool, wants_estimate: bool) -> None:
     from tutelage import stages
 
     stage = stages.get(name)
@@ -105,6 +112,12 @@ def _stage(name: str, words: list[str], wants_help: bool) -> None:
         from tutelage.help import stage_help
 
         print(stage_help(stage))
+        return
+    if wants_estimate:
+        from tutelage import estimate
+        from tutelage.chat.estimate import table
+
+        print("\n".join(table(estimate.of_stage(stage, *stage.configure(words)))))
         return
     artifact = stage.run(*stage.configure(words))
     rate = artifact.record.win_rate
@@ -128,7 +141,7 @@ def _original_spelling(words: list[str]) -> tuple[str, list[str]]:
     raise ConfigError("tutelage train: give loss=sft or loss=dpo, or call tutelage sft or tutelage dpo")
 
 
-def _run(words: list[str], wants_help: bool) -> None:
+def _run(words: list[str], wants_help: bool, wants_estimate: bool) -> None:
     from pathlib import Path
 
     from tutelage import pipeline
@@ -140,8 +153,21 @@ def _run(words: list[str], wants_help: bool) -> None:
         return
     if "=" in words[0]:
         raise ConfigError(f"tutelage run: the first word is the recipe's path, found {words[0]!r}")
-    road = pipeline.run(pipeline.Recipe.load(Path(words[0]), words[1:]))
+    recipe = pipeline.Recipe.load(Path(words[0]), words[1:])
+    if wants_estimate:
+        from tutelage import estimate
+        from tutelage.chat.estimate import table
+
+        print("\n".join(table(estimate.of_road(recipe))))
+        return
+    road = pipeline.run(recipe)
     print("\n".join(pipeline.summary(road)))
+
+
+def _cache(words: list[str], wants_help: bool) -> None:
+    from tutelage.chat import cache
+
+    _action("cache", cache.ACTIONS, words, wants_help)
 
 
 def _trace(words: list[str], wants_help: bool) -> None:
@@ -173,16 +199,24 @@ def _demo(words: list[str], wants_help: bool) -> None:
 
 
 def _miniature(words: list[str], wants_help: bool) -> None:
-    from tutelage.config import build, merge_words
-    from tutelage.help import group_help
     from tutelage.miniature import commands
 
-    action = words[0] if words else ""
-    if action not in commands.ACTIONS or wants_help:
-        for name, (config, _) in commands.ACTIONS.items():
-            print(group_help(config, f"tutelage miniature {name} [key=value ...]"), end="\n\n")
+    _action("miniature", commands.ACTIONS, words, wants_help)
+
+
+def _action(
+    command: str, actions: Mapping[str, tuple[Any, Callable[[Any], object]]], words: list[str], wants_help: bool
+) -> None:
+    """Run one of a command's actions: the first word names it, the others are its settings."""
+    from tutelage.config import build, merge_words
+    from tutelage.help import group_help
+
+    name = words[0] if words else ""
+    if name not in actions or wants_help:
+        for each, (config, _) in actions.items():
+            print(group_help(config, f"tutelage {command} {each} [key=value ...]"), end="\n\n")
         if not wants_help:
-            raise ConfigError(f"tutelage miniature: expected one of {', '.join(commands.ACTIONS)}")
+            raise ConfigError(f"tutelage {command}: expected one of {', '.join(actions)}")
         return
-    config, act = commands.ACTIONS[action]
-    print(act(build(config, merge_words(config, {}, words[1:]), f"tutelage miniature {action}")))
+    config, act = actions[name]
+    print(act(build(config, merge_words(config, {}, words[1:]), f"tutelage {command} {name}")))

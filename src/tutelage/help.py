@@ -72,8 +72,9 @@ def _kind(annotation: Any) -> str:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return " or ".join("null" if a is type(None) else _kind(a) for a in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:
-        return "[" + ", ".join(_kind(a) for a in typing.get_args(annotation)) + "]"
-    names = {str: "text", int: "integer", float: "number", bool: "true|false", Path: "path"}
+        kinds = [_kind(a) for a in typing.get_args(annotation)]
+        return f"[{kinds[0]}, ...]" if kinds[1:] == ["..."] else "[" + ", ".join(kinds) + "]"
+    names = {...: "...", str: "text", int: "integer", float: "number", bool: "true|false", Path: "path"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -11,14 +11,16 @@ from typing import TypeVar
 
 from pydantic import Field
 
+from tutelage.chat import Budget
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.rows import read_completions, read_prompts
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import BudgetError, ConfigError, DataError
 from tutelage.inputs import Finished, Model, Prompts, Rows
 from tutelage.measure.win_rate import paired_difference, scores
 from tutelage.progress import say
-from tutelage.records import Verdict
+from tutelage.records import Usage, Verdict
 from tutelage.stages import WHAT, dpo, evaluate, label, prefer, reward, sample, sft, teach
+from tutelage.stages.asking import Asking
 from tutelage.stages.dpo import Config as DpoConfig
 from tutelage.stages.evaluate import Config as EvaluateConfig
 from tutelage.stages.label import Config as LabelConfig
@@ -30,6 +32,7 @@ from tutelage.stages.teach import Config as TeachConfig
 from tutelage.store import RECORD, Artifact
 
 AnyConfig = TypeVar("AnyConfig", bound=StageConfig)
+AnyAsking = TypeVar("AnyAsking", bound=Asking)
 
 
 class Evaluation(Group):
@@ -48,6 +51,7 @@ class Recipe(Group):
     prompts: Prompts
     completions: Rows | None = None
     evaluation: Evaluation
+    budget: Budget = Budget()
     teach: TeachConfig = TeachConfig()
     sft: SftConfig = SftConfig()
     sample: SampleConfig = SampleConfig()
@@ -113,29 +117,56 @@ def run(recipe: Recipe) -> Road:
     started = time.time()
     check_inputs(recipe)
     of = recipe.of
-    taught = teach.run(of(recipe.teach), teach.Inputs(prompts=recipe.prompts, completions=recipe.completions))
-    student = sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught)))
-    sampled = sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts))
-    labelled = label.run(of(recipe.label), label.Inputs(completions=rows(sampled)))
-    preferred = prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled)))
-    policy = dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred)))
-    made = [taught, student, sampled, labelled, preferred, policy]
+    made: list[Artifact] = []
+
+    def add(artifact: Artifact) -> Artifact:
+        made.append(artifact)
+        return artifact
+
+    asking = within(recipe, of(recipe.teach), made)
+    taught = add(teach.run(asking, teach.Inputs(prompts=recipe.prompts, completions=recipe.completions)))
+    student = add(sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught))))
+    sampled = add(sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts)))
+    labelled = add(label.run(within(recipe, of(recipe.label), made), label.Inputs(completions=rows(sampled))))
+    preferred = add(prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled))))
+    policy = add(dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred))))
     if recipe.reward is not None:
         inputs = reward.Inputs(model=model(student), preferences=finished(preferred))
-        made.append(reward.run(of(recipe.reward), inputs))
-    before, after = (_evaluate(recipe, m, suffix) for m, suffix in ((student, "-sft"), (policy, "-dpo")))
-    made += [before, after]
+        add(reward.run(of(recipe.reward), inputs))
+    before, after = (
+        add(evaluate.run(within(recipe, of(recipe.evaluate, suffix), made), evaluation_of(recipe, model(trained))))
+        for trained, suffix in ((student, "-sft"), (policy, "-dpo"))
+    )
     if all((a.path / RECORD).stat().st_mtime < started for a in made):
         say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
     critic, judge = (endpoint.identity() for endpoint in (recipe.label.critic, recipe.evaluate.judge))
     return Road(before, after, one_model=critic == judge)
 
 
-def _evaluate(recipe: Recipe, trained: Artifact, suffix: str) -> Artifact:
-    inputs = evaluate.Inputs(
-        model=model(trained), baseline=recipe.evaluation.baseline, prompts=recipe.evaluation.prompts
-    )
-    return evaluate.run(recipe.of(recipe.evaluate, suffix), inputs)
+def evaluation_of(recipe: Recipe, policy: Model) -> evaluate.Inputs:
+    """Return what an evaluation of `policy` takes."""
+    return evaluate.Inputs(model=policy, baseline=recipe.evaluation.baseline, prompts=recipe.evaluation.prompts)
+
+
+def within(recipe: Recipe, config: AnyAsking, made: Sequence[Artifact]) -> AnyAsking:
+    """Return a stage's settings with no more budget than the road has left after `made`.
+
+    Raises:
+        BudgetError: nothing is left.
+    """
+    bills = [artifact.record.bill for artifact in made if artifact.record.bill is not None]
+    spent = Usage.total(usage for bill in bills for usage in (bill.paid, bill.lost))
+    whole, own = recipe.budget, config.budget
+    usd = None if whole.usd is None else whole.usd - (spent.dollars or 0.0)
+    tokens = None if whole.tokens is None else whole.tokens - spent.tokens
+    if (usd or 0.0) < 0 or (tokens or 0) < 0:
+        raise BudgetError(
+            f"{recipe.name}: the budget of the road is used up ({spent.tokens:,} tokens, "
+            f"${spent.dollars or 0.0:.2f}); the same command with a larger budget.usd or budget.tokens goes on"
+        )
+    usd = min((limit for limit in (usd, own.usd) if limit is not None), default=None)
+    tokens = min((limit for limit in (tokens, own.tokens) if limit is not None), default=None)
+    return config.model_copy(update={"budget": Budget(usd=usd, tokens=tokens)})
 
 
 def check_inputs(recipe: Recipe) -> None:

@@ -44,11 +44,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "extras", "records", "disk", "store", "progress"},
     "miniature": FOUNDATION | {"data", "critic", "chat"},
     "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature"},
-    "pipeline": FOUNDATION | {"data", "measure", "stages"},
+    "pipeline": FOUNDATION | {"data", "chat", "measure", "stages"},
+    "estimate": FOUNDATION | {"data", "chat", "generate", "stages", "pipeline"},
     "help": FOUNDATION | {"stages"},
     "demo": FOUNDATION | {"data", "chat", "measure", "generate", "miniature", "report", "stages", "pipeline"},
     "__main__": {"cli"},
-    "cli": FOUNDATION | {"stages", "pipeline", "demo", "help", "miniature", "report"},
+    "cli": FOUNDATION | {"chat", "stages", "pipeline", "estimate", "demo", "help", "miniature", "report"},
 }
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
 TORCH_AT_THE_HEAD = ("train/", "generate/", "miniature/build.py", "miniature/probe.py")

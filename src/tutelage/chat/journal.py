@@ -190,17 +190,25 @@ class Journal:
                     os.close(file)
 
     def _opened(self) -> int:
-        if self._file is None:
+        while self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # What was opened may have been replaced before it was locked; nobody would read it again.
+                is_ours = os.path.samestat(os.fstat(file), self.path.stat())
             except BlockingIOError:
                 os.close(file)
                 raise StoreError(
                     f"{self.path}: is being rewritten (tutelage cache prune); run the command again when it is done"
                 ) from None
-            self._file = file
+            except BaseException:
+                os.close(file)
+                raise
+            if is_ours:
+                self._file = file
+            else:
+                os.close(file)
         return self._file
 
     def _catch_up(self, file: int) -> None:

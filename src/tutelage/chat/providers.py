@@ -175,7 +175,7 @@ def read_reply(provider: Provider, raw: str, sent: Sampling, cached: bool) -> Ch
     reply = load_json(raw)
     try:
         text, reason = _read_openai(reply) if provider == "openai" else _read_anthropic(reply)
-        usage = _read_usage(reply.get("usage"))
+        usage = read_usage(reply)
         logprobs = _read_logprobs(reply) if sent.top_logprobs is not None else None
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise NotAReplyError(f"not a chat completion: {type(error).__name__} {error}") from None
@@ -238,7 +238,9 @@ def _stop_reason(name: Any) -> StopReason:
     return _STOP_REASONS.get(name, "unknown") if isinstance(name, str) else "unknown"
 
 
-def _read_usage(usage: Any) -> Usage:
+def read_usage(reply: Any) -> Usage:
+    """Return the tokens that a reply of either provider says it took; 0 where it does not say."""
+    usage = reply.get("usage") if isinstance(reply, dict) else None
     # Some servers count nothing; a reply that was paid for is not thrown away for that.
     counts = usage if isinstance(usage, dict) else {}
     details = counts.get("prompt_tokens_details")

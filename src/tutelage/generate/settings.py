@@ -25,13 +25,13 @@ class Drawing(Group):
     )
 
 
-BYTES_PER_TOKEN = 4
-"""The usual rule of thumb for English; what an estimate says before anything is drawn or asked."""
+_BYTES_PER_TOKEN = 4
+"""The usual rule of thumb; see `chat.estimate`."""
 
 
 def placeholders(prompts: Sequence[Prompt], drawing: Drawing, num: int) -> list[Completion]:
     """Return `num` stand-ins per prompt for completions that are yet to be drawn, as long as those can be."""
-    text = "x" * (BYTES_PER_TOKEN * drawing.max_tokens - 5)
+    text = "x" * (_BYTES_PER_TOKEN * drawing.max_tokens - 5)
     return [
         Completion(prompt_id=prompt.id, author="to be drawn", text=f"{index:04d} {text}", index=index)
         for prompt in prompts

@@ -20,6 +20,7 @@ from tutelage.chat import (
     HttpClient,
     ask,
 )
+from tutelage.chat.cache import REPLIES
 from tutelage.config import Group, Tree
 from tutelage.critic.questions import Heard, OrderRule, Question, questions, verdict_of
 from tutelage.critic.template import Template
@@ -28,7 +29,6 @@ from tutelage.progress import Progress
 from tutelage.records import Bill, Pair, Prompt, Sampling, Verdict, digest
 from tutelage.store import Work
 
-REPLIES = "replies.jsonl"
 BATCHES = "batches.jsonl"
 """In an unfinished artifact's folder: which batches run on the other side."""
 

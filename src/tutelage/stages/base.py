@@ -11,7 +11,24 @@ from tutelage.config import Group, StageConfig, build, fields_of, merge_words, s
 from tutelage.disk import disk_errors
 from tutelage.inputs import Input
 from tutelage.progress import human_seconds, say
+from tutelage.records import Bill, Usage
 from tutelage.store import Artifact, Made, Work, flatten
+
+
+def in_words(bill: Bill) -> str:
+    """Say what was paid for, what was not, and what may have been."""
+
+    def of(usage: Usage, least: str = "") -> str:
+        dollars = "price unknown" if usage.dollars is None else f"{least}${usage.dollars:.4f}"
+        return f"{usage.requests:,} replies, {usage.tokens:,} tokens, {dollars}"
+
+    said = [f"paid {of(bill.paid)}"]
+    if bill.reused.requests:
+        said.append(f"reused what earlier work had paid: {of(bill.reused)}")
+    if bill.lost.requests:
+        said.append(f"perhaps billed in vain: {of(bill.lost, 'up to ').replace('replies', 'attempts')}")
+    return "; ".join(said)
+
 
 C = TypeVar("C", bound=StageConfig)
 I = TypeVar("I", bound=Group)  # noqa: E741
@@ -66,6 +83,8 @@ class Stage(Generic[C, I]):
             artifact = work.finish(config.model_dump(mode="json"), records, made)
         counts = ", ".join(f"{num:,} {what}" for what, num in artifact.record.counts.items() if num)
         say(f"{self.name}: made {artifact.path} in {human_seconds(artifact.record.seconds)} ({counts})")
+        if artifact.record.bill is not None:
+            say(f"{self.name}: {in_words(artifact.record.bill)}")
         return artifact
 
     def configure(self, words: Sequence[str]) -> tuple[C, I]:

@@ -1,0 +1,89 @@
+"""`--estimate`: what a stage, or a whole road, will ask and cost. Nothing is asked, and nothing is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutelage.chat.cache import REPLIES
+from tutelage.chat.estimate import Estimate, estimate
+from tutelage.config import Group, StageConfig
+from tutelage.data.rows import read_prompts
+from tutelage.errors import ConfigError
+from tutelage.generate.settings import placeholders
+from tutelage.pipeline import Recipe, check_inputs, evaluation_of, finished, model, rows
+from tutelage.stages import dpo, label, prefer, sample, sft, teach
+from tutelage.stages import evaluate as evaluate_stage
+from tutelage.stages.asking import judge_requests
+from tutelage.stages.base import Plan, Stage
+from tutelage.store import Artifact
+
+
+def of_stage(stage: Stage[Any, Any], config: StageConfig, inputs: Group) -> list[Estimate]:
+    """Return the estimate of one stage; of one that is made already, nothing.
+
+    Raises:
+        ConfigError: the stage asks nobody.
+    """
+    if stage.plan is None:
+        raise ConfigError(f"tutelage {stage.name}: asks no model over an API, so there is nothing to estimate")
+    done = stage.work(config, inputs).finished()
+    if done is not None:
+        return [Estimate(stage=stage.name, model="", note=f"already made: {done.path}")]
+    return _of_plan(stage.name, stage.plan(config, inputs), config)
+
+
+def _of_plan(name: str, plan: Plan | None, config: StageConfig) -> list[Estimate]:
+    if plan is None:
+        return [Estimate(stage=name, model="", note="imports completions: free")]
+    return [estimate(name, plan.endpoint, plan.requests, config.artifacts / REPLIES)]
+
+
+def of_road(recipe: Recipe) -> list[Estimate]:
+    """Return the estimates of all stages of a recipe that ask a model.
+
+    What is made already costs nothing. Completions that are yet to be sampled are taken to be as long as they can
+    be, and all different.
+    """
+    check_inputs(recipe)
+    of = recipe.of
+    teaching = (of(recipe.teach), teach.Inputs(prompts=recipe.prompts, completions=recipe.completions))
+    estimates = of_stage(teach.STAGE, *teaching)
+    taught = teach.STAGE.work(*teaching).finished()
+    student = taught and _made(sft.STAGE, of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught)))
+    sampled = student and _made(
+        sample.STAGE, of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts)
+    )
+    labelling = sampled and label.Inputs(completions=rows(sampled))
+    labelled = labelling and _made(label.STAGE, of(recipe.label), labelling)
+    estimates += of_stage(label.STAGE, of(recipe.label), labelling) if labelling else _label_unseen(recipe)
+    policy = student and labelled and _policy(recipe, student, labelled)
+    for trained, suffix in ((student, "-sft"), (policy, "-dpo")):
+        config, inputs = (
+            of(recipe.evaluate, suffix),
+            evaluation_of(recipe, model(trained) if trained else recipe.model),
+        )
+        plan = evaluate_stage.plan(config, inputs)
+        made = of_stage(evaluate_stage.STAGE, config, inputs) if trained else _of_plan("evaluate", plan, config)
+        estimates += [e.model_copy(update={"stage": e.stage + suffix}) for e in made]
+    return estimates
+
+
+def _label_unseen(recipe: Recipe) -> list[Estimate]:
+    quiet = lambda what, num: None  # noqa: E731 - the stages count
+    prompts = [p for p in read_prompts(recipe.prompts, quiet) if recipe.sample.takes(p.id)]
+    completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
+    pairs = label.pairs_within(completions, quiet)
+    requests = judge_requests(recipe.label, pairs, {p.id: p for p in prompts})[1]
+    return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))
+
+
+def _policy(recipe: Recipe, student: Artifact, labelled: Artifact) -> Artifact | None:
+    preferred = _made(prefer.STAGE, recipe.of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled)))
+    if preferred is None:
+        return None
+    inputs = dpo.Inputs(model=model(student), preferences=finished(preferred))
+    return _made(dpo.STAGE, recipe.of(recipe.dpo), inputs)
+
+
+def _made(stage: Stage[Any, Any], config: StageConfig, inputs: Group) -> Artifact | None:
+    return stage.work(config, inputs).finished()
