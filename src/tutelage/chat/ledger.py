@@ -105,8 +105,8 @@ class Ledger:
         self._wake()
 
     def bill(self) -> Bill:
-        """Return the account as `record.json` has it; what is in flight still counts as lost."""
-        return Bill(paid=self.paid, reused=self.reused, lost=self.lost + self.reserved, price=self.price)
+        """Return the account as `record.json` has it, without what is in flight."""
+        return Bill(paid=self.paid, reused=self.reused, lost=self.lost, price=self.price)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []

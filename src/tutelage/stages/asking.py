@@ -131,7 +131,7 @@ def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking
 
 def spent(bill: Bill) -> str:
     """Say what was paid so far, for the progress line."""
-    dollars = "price unknown" if bill.paid.dollars is None else f"${bill.paid.dollars:.2f}"
+    dollars = "price unknown" if bill.price is None else f"${bill.paid.dollars or 0.0:.2f}"
     lost = f", {bill.lost.requests} perhaps billed in vain" if bill.lost.requests else ""
     return f"{bill.paid.tokens:,} tokens, {dollars}{lost}"
 

@@ -19,7 +19,7 @@ def in_words(bill: Bill) -> str:
     """Say what was paid for, what was not, and what may have been."""
 
     def of(usage: Usage, least: str = "") -> str:
-        dollars = "price unknown" if usage.dollars is None else f"{least}${usage.dollars:.4f}"
+        dollars = "price unknown" if bill.price is None else f"{least}${usage.dollars or 0.0:.4f}"
         return f"{usage.requests:,} replies, {usage.tokens:,} tokens, {dollars}"
 
     said = [f"paid {of(bill.paid)}"]
