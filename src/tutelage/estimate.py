@@ -57,15 +57,16 @@ def of_road(recipe: Recipe) -> list[Estimate]:
     labelled = labelling and _made(label.STAGE, of(recipe.label), labelling)
     estimates += of_stage(label.STAGE, of(recipe.label), labelling) if labelling else _label_unseen(recipe)
     policy = student and labelled and _policy(recipe, student, labelled)
-    for trained, suffix in ((student, "-sft"), (policy, "-dpo")):
-        config, inputs = (
-            of(recipe.evaluate, suffix),
-            evaluation_of(recipe, model(trained) if trained else recipe.model),
-        )
-        plan = evaluate_stage.plan(config, inputs)
-        made = of_stage(evaluate_stage.STAGE, config, inputs) if trained else _of_plan("evaluate", plan, config)
-        estimates += [e.model_copy(update={"stage": e.stage + suffix}) for e in made]
-    return estimates
+    return [*estimates, *_evaluation(recipe, student or None, "-sft"), *_evaluation(recipe, policy or None, "-dpo")]
+
+
+def _evaluation(recipe: Recipe, trained: Artifact | None, suffix: str) -> list[Estimate]:
+    config = recipe.of(recipe.evaluate, suffix)
+    if trained is not None:
+        found = of_stage(evaluate_stage.STAGE, config, evaluation_of(recipe, model(trained)))
+    else:  # whoever is evaluated, as much is asked
+        found = _of_plan("evaluate", evaluate_stage.plan(config, evaluation_of(recipe, recipe.model)), config)
+    return [each.model_copy(update={"stage": each.stage + suffix}) for each in found]
 
 
 def _label_unseen(recipe: Recipe) -> list[Estimate]:

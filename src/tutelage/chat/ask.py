@@ -122,18 +122,17 @@ class _Asking:
 
     async def work(self) -> None:
         """Take requests until there are none, or somebody stops."""
-        for index, request in self.indexed:
-            # Replies from a journal come without any waiting; the loop must still notice Ctrl-C.
-            await asyncio.sleep(0)
-            if self.error is not None:
-                return
-            try:
+        try:
+            for index, request in self.indexed:
+                # Replies from a journal come without any waiting; the loop must still notice Ctrl-C.
+                await asyncio.sleep(0)
+                if self.error is not None:
+                    return
                 self.on_reply(index, await self.one(request))
-            except StoppedError:
-                return
-            except Exception as error:
-                self.stop(error)
-                return
+        except StoppedError:
+            return
+        except Exception as error:
+            self.stop(error)
 
     async def one(self, request: ChatRequest) -> Result:
         try:
