@@ -16,8 +16,9 @@ from asking import MakeBatches, MakeClient, Serve, question, questions
 from stub_server import ERRORS, StubServer, first
 from test_http import free_port
 from tutelage.chat import BatchClient, Budget, ChatFailure, ChatReply, ChatRequest, Endpoint, ask, batch
-from tutelage.chat.batch_api import AnthropicBatches, OpenAIBatches
+from tutelage.chat.batch_api import AnthropicBatches, Look, OpenAIBatches
 from tutelage.chat.batch_notes import Notes
+from tutelage.chat.transport import HttpReply, Transport
 from tutelage.errors import (
     AuthenticationError,
     BudgetError,
@@ -236,9 +237,19 @@ def test_what_is_no_completion_is_asked_again_and_may_have_been_billed(
 
 
 @both
+@pytest.mark.parametrize("are_listed", [True, False])
 def test_a_batch_that_somebody_cancels_is_made_again_for_what_it_did_not_run(
-    provider: str, serve: Serve, batches: MakeBatches
+    provider: str, are_listed: bool, serve: Serve, batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cls = OpenAIBatches if provider == "openai" else AnthropicBatches
+    real = cls.results
+
+    async def results(self: Any, look: Look) -> Any:
+        async for name, outcome in real(self, look):
+            if are_listed or outcome.kind != "again":
+                yield name, outcome
+
+    monkeypatch.setattr(cls, "results", results)
     server = serve(batch_seconds=0.8)
     client, cancelled = batches(server, provider), []
 
@@ -326,6 +337,25 @@ def test_a_batch_whose_id_was_lost_is_found_again(
     assert texts(collect(client, questions(5))) == echoes(5)
     assert server.called["POST", CREATE[provider]] == 1
     assert set(Counter(b.text for b in server.billed).values()) == {1}
+    assert settled(client, server)
+
+
+@both
+def test_a_batch_that_was_made_although_the_answer_is_an_error_is_found(
+    provider: str, serve: Serve, batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, real, bad = serve(batch_seconds=0.05), Transport.request, ["bad gateway"]
+
+    async def request(self: Transport, method: str, url: str, **kwargs: Any) -> HttpReply:
+        reply = await real(self, method, url, **kwargs)
+        if (method, kind(method, url)) == ("POST", "create") and bad:
+            return HttpReply(502, {}, bad.pop().encode())
+        return reply
+
+    monkeypatch.setattr(Transport, "request", request)
+    client = batches(server, provider)
+    assert texts(collect(client, questions(5))) == echoes(5)
+    assert server.called["POST", CREATE[provider]] == 1
     assert settled(client, server)
 
 

@@ -179,10 +179,9 @@ def test_interrupted_it_ends_at_once_says_that_the_batch_goes_on_and_collects_it
     server = serve(batch_seconds=0.8)
     process = start(server, provider, tmp_path)
     wait_until(lambda: server.asked)
-    begin = time.monotonic()
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
-    assert time.monotonic() - begin < 0.6
+    assert len(server.billed) < NUM  # it did not wait for the batch
     assert (process.returncode, out.strip()) == (130, "interrupted")
     assert "Traceback" not in err
     assert "12 requests are with the provider and go on there; the same command collects them" in err

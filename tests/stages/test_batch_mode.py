@@ -135,11 +135,10 @@ def test_a_stage_that_is_stopped_leaves_its_batch_running_and_collects_it_later(
         words = command(*teach(server, provider, *batch()))
         process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, env=narrating())
         wait_until(lambda: server.asked)
-        begin = time.monotonic()
         process.send_signal(number)
         _, err = process.communicate(timeout=10)
         assert process.returncode == code
-        assert time.monotonic() - begin < 1
+        assert len(server.billed) < len(PROMPTS)  # it did not wait for the batch
         assert "Traceback" not in err
         if code == 130:
             assert "6 requests are with the provider and go on there; the same command collects them" in err

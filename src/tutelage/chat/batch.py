@@ -233,7 +233,7 @@ class BatchClient:
             if batch.id is not None:
                 self._notes.is_there(batch)
             if batch.id is not None or await self._find(api, batch):
-                say(f"batch {batch.id}: {len(lines):,} requests are with the provider; this command may be stopped")
+                say(f"{batch.id}: {len(lines):,} requests are with the provider; this command may be stopped")
                 return
         where = f"{self.name} at {self.endpoint.url}"
         problem = f"{where}: {len(lines):,} requests made no batch; the last problem: {calls.last_problem}"
@@ -243,6 +243,8 @@ class BatchClient:
     async def _find(self, api: BatchApi, batch: Running) -> bool:
         """Look for a batch whose id we never heard, until it must be in the list if it is there."""
         for pause in (0.0, *FIND_AGAIN_SECONDS):
+            if pause == max(FIND_AGAIN_SECONDS):
+                say(f"{self.name}: waiting for a batch that may have been made to appear in the provider's list")
             await asyncio.sleep(pause)
             batch.id = await api.find(batch.name, batch.at, len(batch.keys), self._notes.known)
             if batch.id is not None:
