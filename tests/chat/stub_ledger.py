@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Recorded:
-    """One request as it arrived. `body` is None where it was no JSON."""
+    """One request as it arrived. `body` is None where it was neither JSON nor a form."""
 
     method: str
     path: str

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from stub_faults import INSTEAD, LOST, HttpError
 from stub_ledger import Entry, Log
-from stub_wire import Wire
+from stub_wire import Json, Wire
 
 DRIP_SECONDS, DRIP_PIECES = 0.3, 10
 _LOOK_SECONDS = 0.05
@@ -126,3 +126,15 @@ async def _drip(call: Call, data: bytes, content_type: str) -> web.StreamRespons
 def as_json(payload: Any) -> bytes:
     """Return `payload` as the bytes of a body."""
     return json.dumps(payload).encode()
+
+
+async def parts(request: web.Request) -> Json:
+    """Return the fields of a multipart form by name; a file is its name, its type and its content."""
+    found: Json = {}
+    for name, value in (await request.post()).items():
+        if isinstance(value, web.FileField):
+            found[name] = value.filename, value.content_type, value.file.read()
+            value.file.seek(0)  # the handler reads it too
+        else:
+            found[name] = value
+    return found

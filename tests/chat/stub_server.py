@@ -51,7 +51,7 @@ from stub_faults import (
 from stub_ledger import Billed, Bucket, Log, Recorded, read_log
 from stub_model import Latency, Model, Reply, echo
 from stub_options import options
-from stub_send import Call, as_json, refuse, send
+from stub_send import Call, as_json, parts, refuse, send
 from stub_wire import ANTHROPIC, OPENAI, Json, Wire, new_id
 
 __all__ = [
@@ -229,7 +229,8 @@ class StubServer(Model):
         async def served(request: web.Request) -> web.StreamResponse:
             call = await self._receive(request, wire)
             if self.record:
-                self.requests.append(Recorded(request.method, request.path, dict(request.headers), call.body))
+                body = await parts(request) if request.content_type.startswith("multipart/") else call.body
+                self.requests.append(Recorded(request.method, request.path, dict(request.headers), body))
             try:
                 self._authorize(call)
                 return await handle(call)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from asking import MakeClient, Serve
+from asking import MakeBatches, MakeClient, Serve, questions
 from stub_server import Recorded, StubServer
-from tutelage.chat import ChatRequest, HttpClient
+from tutelage.chat import BatchClient, ChatRequest, HttpClient
 from tutelage.records import Message, Sampling
 
 SYSTEM = "Be brief.\n"
@@ -70,3 +71,69 @@ def test_anthropic_gets_what_its_sdk_sends(serve: Serve, client: MakeClient, mon
     assert reply.content[0].text == f"you said: {TEXT}"
     ours, theirs = two(server, "x-api-key", "anthropic-version", "Content-Type")
     assert ours == theirs
+
+
+def ask_in_a_batch(client: BatchClient) -> None:
+    client.ask(questions(2), lambda index, reply: None, lambda note: None)
+
+
+def test_openai_gets_the_batch_that_its_sdk_sends(
+    serve: Serve, batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
+    monkeypatch.setenv("STUB_KEY", KEY)
+    server = serve(api_key=KEY, batch_seconds=0.05)
+    ask_in_a_batch(batches(server, api_key_env="STUB_KEY"))
+    [upload, create] = [r for r in server.requests if r.method == "POST"]
+    name, _, data = upload.body["file"]
+    sdk = openai.OpenAI(api_key=KEY, base_url=server.openai_url)
+    file = sdk.files.create(file=(name, data), purpose="batch")
+    sdk.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata=create.body["metadata"],
+    )
+    [its_upload, its_create] = [r for r in server.requests if r.method == "POST"][2:]
+    assert its_upload.body == upload.body
+    its_create.body["input_file_id"] = create.body["input_file_id"]  # a file of its own
+    assert its_create.body == create.body
+    for one, other in ((upload, its_upload), (create, its_create)):
+        assert (one.path, one.headers["Authorization"]) == (other.path, other.headers["Authorization"])
+    lines = [json.loads(line) for line in data.splitlines()]
+    assert [(line["method"], line["url"]) for line in lines] == [("POST", "/v1/chat/completions")] * 2
+    assert [set(line) for line in lines] == [{"custom_id", "method", "url", "body"}] * 2
+
+
+def test_anthropic_gets_the_batch_that_its_sdk_sends(
+    serve: Serve, batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is the oracle of this test")
+    monkeypatch.setenv("STUB_KEY", KEY)
+    server = serve(api_key=KEY, batch_seconds=0.05)
+    ask_in_a_batch(batches(server, "anthropic", api_key_env="STUB_KEY"))
+    [ours] = [r for r in server.requests if r.method == "POST"]
+    ids = [row["custom_id"] for row in ours.body["requests"]]
+    sdk = anthropic.Anthropic(api_key=KEY, base_url=server.anthropic_url, default_headers={"x-api-key": KEY})
+    sdk.messages.batches.create(
+        requests=[
+            {
+                "custom_id": ids[i],
+                "params": {
+                    "model": "stub",
+                    "max_tokens": 50,
+                    "messages": [{"role": "user", "content": f"question {i}"}],
+                },
+            }
+            for i in range(2)
+        ]
+    )
+    [_, its] = [r for r in server.requests if r.method == "POST"]
+    assert (ours.path, ours.body) == (its.path, its.body)
+    names = ("x-api-key", "anthropic-version", "content-type")
+
+    def sent(headers: dict[str, str]) -> list[str | None]:
+        lower = {name.lower(): value for name, value in headers.items()}
+        return [lower.get(name) for name in names]
+
+    assert sent(ours.headers) == sent(its.headers)

@@ -51,7 +51,7 @@ async def ask_each(
         KeyboardInterrupt: on a signal, once nothing is in flight any more.
     """
     asking = _Asking(client, requests, on_reply, max_consecutive_failures)
-    with _on_signal(asking.interrupt), _rarer_garbage_collection():
+    with on_signal(asking.interrupt), _rarer_garbage_collection():
         await asking.run()
 
 
@@ -162,7 +162,7 @@ class _Asking:
 
 
 @contextlib.contextmanager
-def _on_signal(act: Callable[[], None]) -> Iterator[None]:
+def on_signal(act: Callable[[], None]) -> Iterator[None]:
     """Call `act` in the event loop on Ctrl-C and SIGTERM; does nothing outside the main thread."""
     loop = asyncio.get_running_loop()
 

@@ -7,42 +7,32 @@ or after the batch was made) finds it again and collects it. Only what failed or
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-from tutelage.chat.ask import OnReply, Result
-from tutelage.chat.batch_api import BatchApi, Outcome, batch_api
+from tutelage.chat.ask import OnReply, Result, on_signal
+from tutelage.chat.batch_api import FRAME_BYTES, BatchApi, Look, Outcome, batch_api
+from tutelage.chat.batch_calls import Calls
+from tutelage.chat.batch_notes import Notes, Running
 from tutelage.chat.endpoint import Endpoint, read_key
-from tutelage.chat.faults import clean
 from tutelage.chat.ledger import Budget
 from tutelage.chat.protocol import ChatFailure, ChatRequest
 from tutelage.chat.providers import Wire, wire
 from tutelage.chat.replies import AskAgain, Attempt, Replies
-from tutelage.disk import disk_errors
-from tutelage.errors import ChatError, ConfigError, RequestError, UnavailableError
+from tutelage.errors import ChatError, ConfigError, RequestError, UnavailableError, UnknownModelError
 from tutelage.progress import say
-from tutelage.records import Bill, Sampling
+from tutelage.records import Bill, Sampling, Usage
 
-_FIND_AGAIN_SECONDS = 1.0
-
-
-@dataclass
-class _Running:
-    """A batch on the other side (or, without an id, perhaps there): its requests by journal key."""
-
-    name: str
-    at: float
-    attempts: dict[str, Attempt]
-    id: str | None = None
-    was_found: bool = False
-    """True if the id was not told us but found in a list; then its contents are looked at twice."""
+CREATE_AGAIN_SECONDS = (2.0, 10.0, 60.0)
+"""Pauses before a batch is sent for again, once it is known that it was not made."""
+FIND_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between looks for a batch that may be there: a list can lag behind."""
+DOWNLOAD_AGAIN_SECONDS = (1.0, 5.0, 20.0)
+"""Pauses before results are downloaded again because some are missing."""
+_LOOK_UP_EVERY = 500
 
 
 class BatchClient:
@@ -69,25 +59,31 @@ class BatchClient:
         poll_seconds: float,
     ) -> None:
         if endpoint.platform is not None:
-            raise ConfigError(f"mode: batches go to openai and anthropic themselves, not to {endpoint.platform}")
+            raise ConfigError(
+                f"mode: batches go to openai and anthropic themselves, not through platform={endpoint.platform}; "
+                "leave mode=batch out"
+            )
         self.name = endpoint.model
         self.endpoint = endpoint
         self.replies = Replies(endpoint, journal_path, payer, budget, ask_again)
-        self._state = state_path
+        self._notes = Notes(state_path)
         self._poll_seconds = poll_seconds
-        self._running: list[_Running] = []
-        self._foreign: set[str] = set()
+        self._running: list[Running] = []
+        self._pending: deque[Wire] = deque()
         self._tries: dict[str, int] = {}
+        self._problem: ChatError | None = None
+        """Why nothing further is to be sent; raised once everything that has ended is collected."""
         self._wires: dict[str, Wire] = {}
         self._indices: dict[str, list[int]] = {}
         self._results: dict[int, Result] = {}
+        self._on_reply: OnReply = lambda index, result: None
 
     def bill(self) -> Bill:
         """Return what was spent on the payer's account, in this run and before."""
         return self.replies.ledger.bill()
 
     def ask(self, requests: Sequence[ChatRequest], on_reply: OnReply, on_note: Callable[[str], None]) -> list[Result]:
-        """Return what came of each request, in order.
+        """Return what came of each request, in order. To be called once.
 
         Args:
             on_reply: called as (index, reply or failure) as results are collected.
@@ -98,230 +94,273 @@ class BatchClient:
             RequestError: the provider refuses a batch as a whole.
             BudgetError: what is left to ask could cost more than what is left to spend.
             UnavailableError: the provider cannot be reached; batches that were made go on there.
+            KeyboardInterrupt: on Ctrl-C and SIGTERM; batches go on all the same.
         """
         return asyncio.run(self._ask(requests, on_reply, on_note))
 
     async def _ask(
         self, requests: Sequence[ChatRequest], on_reply: OnReply, on_note: Callable[[str], None]
     ) -> list[Result]:
+        task, interrupted = asyncio.current_task(), []
+        assert task is not None
+
+        def interrupt() -> None:
+            interrupted.append(True)
+            task.cancel()
+
+        self._on_reply = on_reply
+        with on_signal(interrupt):
+            try:
+                self._prepare(requests)
+                if self._pending or self._running:
+                    await self._ask_api(on_note)
+            except asyncio.CancelledError:
+                if interrupted:
+                    raise KeyboardInterrupt from None
+                raise
+            finally:
+                self.replies.journal.close()
+                if num := sum(len(batch.keys) for batch in self._running if batch.id is not None):
+                    say(f"\n{num:,} requests are with the provider and go on there; the same command collects them")
+        return [self._results[index] for index in range(len(requests))]
+
+    def _prepare(self, requests: Sequence[ChatRequest]) -> None:
+        """Take up what runs and what the journal has; the rest is pending."""
         for index, request in enumerate(requests):
             asked = wire(self.endpoint, request)
             self._wires[asked.key] = asked
             self._indices.setdefault(asked.key, []).append(index)
-        self._on_reply = on_reply
         self._take_up()
-        in_flight = {key for running in self._running for key in running.attempts}
-        pending = []
+        in_flight = {attempt.asked.key for batch in self._running for attempt in batch.attempts.values()}
         for key, asked in self._wires.items():
             if reply := self.replies.recall(asked):
                 self._tell(key, reply)
             elif key not in in_flight:
-                pending.append(asked)
-        try:
-            if pending or self._running:
-                await self._ask_api(pending, on_note)
-        finally:
-            self.replies.journal.close()
-        return [self._results[index] for index in range(len(requests))]
+                self._pending.append(asked)
+
+    def _take_up(self) -> None:
+        """Read which batches still run, and set aside what they can cost."""
+        unsettled, ledger = self.replies.journal.unfinished(), self.replies.ledger
+        for batch in self._notes.load():
+            for index, key in enumerate(batch.keys):
+                name = batch.line(index)
+                if name in unsettled:  # others were collected before we were stopped, or never sent
+                    # One of a request that is asked no more is collected all the same: it was paid for.
+                    asked = self._wires.get(key) or Wire(b"null", key, Sampling(), None, 0)
+                    batch.attempts[name] = Attempt(asked, ledger.at_most(unsettled[name], batch=True), name)
+            if batch.attempts:
+                self._running.append(batch)
+            else:
+                self._notes.ended(batch)
+        in_flight = [attempt for batch in self._running for attempt in batch.attempts.values()]
+        self.replies.load(in_flight={attempt.name for attempt in in_flight})
+        ledger.reserved = Usage.total(attempt.most for attempt in in_flight)
 
     def _tell(self, key: str, result: Result) -> None:
         for index in self._indices.get(key, ()):
-            self._results[index] = result
-            self._on_reply(index, result)
+            if index not in self._results:
+                self._results[index] = result
+                self._on_reply(index, result)
 
-    async def _ask_api(self, pending: list[Wire], on_note: Callable[[str], None]) -> None:
-        from tutelage.chat.transport import Transport
-
+    async def _ask_api(self, on_note: Callable[[str], None]) -> None:
         self.replies.key = read_key(self.endpoint)
-        transport = Transport(self.endpoint, self.replies.key)
-        api = batch_api(self.endpoint, transport, self.replies.key)
+        calls = Calls(self.endpoint, self.replies.key)
+        api = batch_api(calls)
         try:
-            for running in [r for r in self._running if r.id is None]:
-                await self._find(api, running, pending)
-            while pending or self._running:
-                pending = await self._submit(api, pending)
-                done = 0
-                for running in list(self._running):
-                    done += await self._look(api, running, pending)
+            for batch in [batch for batch in self._running if batch.id is None]:
+                if not await self._find(api, batch):
+                    self._was_not_made(batch)
+            while True:
+                await self._submit(api, calls)
+                if not self._running:
+                    return
+                await self._look_at_all(api, on_note)
+                if self._problem is not None:
+                    raise self._problem
                 if self._running:
-                    total = sum(len(r.attempts) for r in self._running)
-                    on_note(f"{done:,} of {total:,} done at the provider, in {len(self._running)} batches")
                     await asyncio.sleep(self._poll_seconds)
         finally:
-            await transport.close()
+            await calls.close()
 
     # ---- making batches -----------------------------------------------------------------------------
 
-    async def _submit(self, api: BatchApi, pending: list[Wire]) -> list[Wire]:
-        """Send as many of `pending` as the limits of the provider and the budget let; return the others."""
-        rest = list(pending)
-        most_requests = min(api.max_requests, self.endpoint.max_batch_requests or api.max_requests)
-        while rest:
-            chunk: list[Attempt] = []
-            size = 0
-            name = f"{secrets.token_hex(8)}"
-            while rest and len(chunk) < most_requests and size + len(rest[0].data) + 200 <= api.max_bytes:
-                most = self.replies.most(rest[0], batch=True)
-                if not self.replies.ledger.fits(most):
-                    break
-                await self.replies.ledger.reserve(most)
-                size += len(rest[0].data) + 200
-                chunk.append(self.replies.begin(rest.pop(0), most))
-            if not chunk:
-                if not self._running:  # raises: nothing is in flight that could turn out cheaper than feared
-                    await self.replies.ledger.reserve(self.replies.most(rest[0], batch=True))
-                return rest
-            await self._create(api, _Running(name, time.time(), {a.asked.key: a for a in chunk}), rest)
-        return rest
+    async def _submit(self, api: BatchApi, calls: Calls) -> None:
+        """Send as many of those pending as the limits of the provider and the budget let."""
+        while chunk := await self._chunk(api):
+            await self._create(api, calls, chunk)
 
-    async def _create(self, api: BatchApi, running: _Running, rest: list[Wire]) -> None:
-        self._note({"batch": running.name, "at": running.at, "requests": _names(running)})
-        self._running.append(running)
-        try:
-            with self._understood():
-                running.id = await api.create(running.name, [a.asked for a in running.attempts.values()])
-        except ChatError as error:  # it was refused, so it is not there
-            self._give_up(running, str(error))
-            raise
-        if running.id is None:  # the answer was lost; the batch may be there
-            await self._find(api, running, rest)
-            return
-        self._note({"batch": running.name, "id": running.id})
-        say(
-            f"batch {running.id}: {len(running.attempts):,} requests are with the provider; this command may be "
-            "stopped, and called again to collect them"
-        )
+    async def _chunk(self, api: BatchApi) -> list[tuple[Wire, Usage]]:
+        """Take from those pending what makes one batch, with what each can cost, which is reserved."""
+        ledger, pending = self.replies.ledger, self._pending
+        num = min(api.max_requests, self.endpoint.max_batch_requests or api.max_requests)
+        chunk: list[tuple[Wire, Usage]] = []
+        size = 0
+        while pending and len(chunk) < num:
+            asked = pending[0]
+            length = len(asked.data) + FRAME_BYTES
+            if length > api.max_bytes:
+                self._tell(asked.key, ChatFailure(error=f"{self.name}: {length:,} bytes are too many for a batch"))
+                pending.popleft()
+                continue
+            if size + length > api.max_bytes:
+                break
+            most = self.replies.most(asked, batch=True)
+            # With batches running, what they turn out to cost less than feared makes room.
+            if not ledger.fits(most) and (chunk or self._running):
+                break
+            await ledger.reserve(most)  # raises if nothing is reserved and it does not fit
+            chunk.append((pending.popleft(), most))
+            size += length
+        return chunk
 
-    async def _find(self, api: BatchApi, running: _Running, pending: list[Wire]) -> None:
-        """Look for a batch whose id we never heard; if it is not there, its requests are asked again."""
-        await asyncio.sleep(_FIND_AGAIN_SECONDS)
-        taken = self._foreign | {r.id for r in self._running if r.id}
-        with self._understood():
-            running.id = await api.find(running.name, running.at, len(running.attempts), taken)
-        if running.id is None:
-            for attempt in running.attempts.values():
-                self._again(attempt.asked, "the batch was not made", pending)
-            self._give_up(running, "the batch was not made")
-            return
-        running.was_found = True
-        self._note({"batch": running.name, "id": running.id, "was_found": True})
+    async def _create(self, api: BatchApi, calls: Calls, chunk: list[tuple[Wire, Usage]]) -> None:
+        """Make a batch, and be sure of it."""
+        batch = Running(secrets.token_hex(8), time.time(), tuple(asked.key for asked, _ in chunk))
+        self._notes.sending(batch)  # first: an attempt that no batch has would count as lost
+        self._running.append(batch)
+        for index, (asked, most) in enumerate(chunk):
+            name = batch.line(index)
+            batch.attempts[name] = self.replies.begin(asked, most, name)
+        self.replies.journal.close()  # flushes: after a power cut, too, what was sent is known
+        lines = [(name, attempt.asked.data) for name, attempt in batch.attempts.items()]
+        for pause in (0.0, *CREATE_AGAIN_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                batch.id = await api.create(batch.name, lines)
+            except ChatError as error:  # which says that it was not made
+                self._give_up(batch, str(error))
+                raise
+            if batch.id is not None:
+                self._notes.is_there(batch)
+            if batch.id is not None or await self._find(api, batch):
+                say(f"{batch.id}: {len(lines):,} requests are with the provider; this command may be stopped")
+                return
+        where = f"{self.name} at {self.endpoint.url}"
+        problem = f"{where}: {len(lines):,} requests made no batch; the last problem: {calls.last_problem}"
+        self._give_up(batch, problem)
+        raise UnavailableError(problem)
 
-    def _give_up(self, running: _Running, why: str) -> None:
-        for attempt in running.attempts.values():
+    async def _find(self, api: BatchApi, batch: Running) -> bool:
+        """Look for a batch whose id we never heard, until it must be in the list if it is there."""
+        for pause in (0.0, *FIND_AGAIN_SECONDS):
+            if pause == max(FIND_AGAIN_SECONDS):
+                say(f"{self.name}: waiting for a batch that may have been made to appear in the provider's list")
+            await asyncio.sleep(pause)
+            batch.id = await api.find(batch.name, batch.at, len(batch.keys), self._notes.known)
+            if batch.id is not None:
+                batch.was_found = True
+                self._notes.is_there(batch)
+                return True
+        return False
+
+    def _was_not_made(self, batch: Running) -> None:
+        """Ask for the requests of a batch that is not there as if they had never been sent."""
+        asked = [attempt.asked for attempt in batch.attempts.values()]
+        self._give_up(batch, "the batch was not made")
+        self._pending.extend(one for one in asked if one.key in self._indices)
+
+    def _give_up(self, batch: Running, why: str) -> None:
+        for attempt in batch.attempts.values():
             self.replies.fail(attempt, why)
-        self._end(running)
+        self._end(batch)
+
+    def _end(self, batch: Running) -> None:
+        self.replies.journal.close()  # flushes: the note must not be on the disk before what it is about
+        self._running.remove(batch)
+        self._notes.ended(batch)
 
     # ---- what comes back ----------------------------------------------------------------------------
 
-    async def _look(self, api: BatchApi, running: _Running, pending: list[Wire]) -> int:
-        """Look at one batch, and collect it if it has ended. Return how many of its requests are done."""
-        assert running.id is not None
-        with self._understood():
-            look = await api.look(running.id)
-        if not look.has_ended:
-            return look.num_done
-        if look.failure:
-            self._give_up(running, look.failure)
-            raise RequestError(
-                f"{self.endpoint.model}: the provider refused batch {running.id}: {look.failure}. Nothing of it was "
-                "paid; a limit on what may wait at once is kept with max_batch_requests=NUMBER"
-            )
-        with self._understood():
-            outcomes = list(await api.collect(running.id))
-        if running.was_found and not any(key in running.attempts for key, _ in outcomes):
-            self._foreign.add(running.id)  # somebody else's, made at the same time and as large
-            await self._find(api, running, pending)
-            return 0
-        for key, outcome in outcomes:
-            attempt = running.attempts.pop(key, None)
-            if attempt is not None:
-                self._settle(attempt, outcome, pending)
-        for attempt in running.attempts.values():  # the results do not mention them
-            self.replies.lose(attempt, "not among the results of its batch")
-            self._again(attempt.asked, "not among the results of its batch", pending)
-        self._end(running)
-        return 0
+    async def _look_at_all(self, api: BatchApi, on_note: Callable[[str], None]) -> None:
+        """Collect the batches that have ended; a problem with one is no reason to leave the others."""
+        done = 0
+        for batch in list(self._running):
+            assert batch.id is not None
+            try:
+                look = await api.look(batch.id)
+                if look.has_ended:
+                    await self._ended(api, batch, look)
+                else:
+                    done += look.num_done
+            except UnknownModelError as error:
+                self._problem = UnknownModelError(
+                    f"{error}. To give up what is in flight and ask again, delete {self._notes.path}"
+                )
+        if self._running:
+            total = sum(len(batch.keys) for batch in self._running)
+            on_note(f"{done:,} of {total:,} in {len(self._running)} batches done at the provider")
 
-    def _settle(self, attempt: Attempt, outcome: Outcome, pending: list[Wire]) -> None:
+    async def _ended(self, api: BatchApi, batch: Running, look: Look) -> None:
+        if not look.failure:
+            await self._collect(api, batch, look)
+            return
+        self._give_up(batch, look.failure)
+        self._problem = RequestError(
+            f"{self.name}: the provider refused batch {batch.id} as a whole: {look.failure}. Nothing of it was paid; "
+            "if it was too large, set max_batch_requests of this endpoint"
+        )
+
+    async def _collect(self, api: BatchApi, batch: Running, look: Look) -> None:
+        """Settle every request of a batch that has ended."""
+        assert batch.id is not None
+        for pause in (0.0, *DOWNLOAD_AGAIN_SECONDS):
+            if pause:
+                await asyncio.sleep(pause)
+                look = await api.look(batch.id)
+            is_whole, is_foreign = await self._read_results(api, batch, look)
+            if is_foreign:  # somebody else's, made at the same time and as large; ours may be there all the same
+                batch.id, batch.was_found = None, False
+                if not await self._find(api, batch):
+                    self._was_not_made(batch)
+                return
+            if not batch.attempts:
+                break
+        if batch.attempts and not is_whole and not look.was_cut:
+            raise UnavailableError(
+                f"{self.name}: batch {batch.id} has ended, but its results cannot be read; the same command "
+                f"downloads them again. To give it up and ask again, delete {self._notes.path}"
+            )
+        for attempt in batch.attempts.values():
+            why = "not among the results of its batch"
+            (self.replies.fail if look.was_cut else self.replies.lose)(attempt, why)
+            self._again(attempt.asked, why)
+        self._end(batch)
+
+    async def _read_results(self, api: BatchApi, batch: Running, look: Look) -> tuple[bool, bool]:
+        """Settle what is among the results; return whether there was any, and whether it is another's batch."""
+        num = 0
+        async for name, outcome in api.results(look):
+            if batch.was_found and not batch.owns(name):
+                return True, True
+            num += 1
+            attempt = batch.attempts.pop(name, None)
+            if attempt is not None:
+                self._settle(attempt, outcome)
+            if num % _LOOK_UP_EVERY == 0:  # a large batch takes seconds; Ctrl-C should not
+                await asyncio.sleep(0)
+        return num > 0, False
+
+    def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         asked = attempt.asked
         if outcome.kind == "reply":
             reply = self.replies.keep(attempt, outcome.body, batch=True)
             if reply is not None:
                 self._tell(asked.key, reply)
             else:
-                self._again(asked, "a body that is not a chat completion", pending)
+                self._again(asked, "a body that is not a chat completion")
             return
         self.replies.fail(attempt, outcome.why)
-        if outcome.kind == "refused":
-            self._tell(asked.key, ChatFailure(error=f"{self.endpoint.model}, in a batch: {outcome.why}"))
+        if outcome.kind == "again":
+            self._again(asked, outcome.why)
+        elif outcome.error is RequestError:
+            self._tell(asked.key, ChatFailure(error=f"{self.name}, in a batch: {outcome.why}"))
         else:
-            self._again(asked, outcome.why, pending)
+            self._problem = outcome.error(f"{self.name}, in a batch: {outcome.why}")
 
-    def _again(self, asked: Wire, why: str, pending: list[Wire]) -> None:
+    def _again(self, asked: Wire, why: str) -> None:
+        """Ask once more, unless that was done often enough."""
         tries = self._tries[asked.key] = self._tries.get(asked.key, 0) + 1
         if tries <= self.endpoint.max_retries and asked.key in self._indices:
-            pending.append(asked)
+            self._pending.append(asked)
         else:
-            self._tell(
-                asked.key, ChatFailure(error=f"{self.endpoint.model}: {tries} batches failed; the last: {why}")
-            )
-
-    @contextlib.contextmanager
-    def _understood(self) -> Iterator[None]:
-        """Turn an answer that is not what a batch API says into words."""
-        try:
-            yield
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise UnavailableError(
-                f"{self.endpoint.model} at {self.endpoint.url}: an answer that no batch API gives "
-                f"({type(error).__name__}: {clean(str(error), self.replies.key)}); is this a provider with batches? "
-                "Batches that were made go on there; the same command collects them"
-            ) from None
-
-    # ---- the file that notes what runs --------------------------------------------------------------
-
-    def _take_up(self) -> None:
-        """Read which batches still run, and set aside what they can cost."""
-        running: dict[str, _Running] = {}
-        for row in _rows(self._state):
-            if "requests" in row:
-                attempts = {key: self._attempt(key, name) for key, name in row["requests"]}
-                running[row["batch"]] = _Running(row["batch"], row["at"], attempts)
-            elif "id" in row:
-                running[row["batch"]].id = row["id"]
-                running[row["batch"]].was_found = row.get("was_found") is True
-            else:
-                running.pop(row["batch"], None)
-        self._running = list(running.values())
-        in_flight = [attempt for batch in self._running for attempt in batch.attempts.values()]
-        self.replies.load(in_flight={attempt.name for attempt in in_flight})
-        for attempt in in_flight:
-            self.replies.ledger.reserved += attempt.most
-
-    def _attempt(self, key: str, name: str) -> Attempt:
-        # One of a request that is asked no more is collected all the same: it was paid for.
-        asked = self._wires.get(key) or Wire(b"null", key, Sampling(), (0, 0), 0)
-        return Attempt(asked, self.replies.most(asked, batch=True), name)
-
-    def _end(self, running: _Running) -> None:
-        self._running.remove(running)
-        self._note({"batch": running.name, "ended": True})
-
-    def _note(self, row: dict[str, Any]) -> None:
-        with disk_errors(self._state):
-            self._state.parent.mkdir(parents=True, exist_ok=True)
-            with self._state.open("ab") as file:
-                file.write(json.dumps(row).encode("ascii") + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-
-
-def _names(running: _Running) -> list[list[str]]:
-    return [[key, attempt.name] for key, attempt in running.attempts.items()]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return the whole rows of the state file; a torn last one was never acted on."""
-    with disk_errors(path):
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+            self._tell(asked.key, ChatFailure(error=f"{self.name}: {tries} batches failed; the last: {why}"))

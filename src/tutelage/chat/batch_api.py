@@ -1,4 +1,4 @@
-"""The two batch APIs behind one set of calls: create, find again, look, collect.
+"""The two batch APIs behind one set of calls: create, find again, look, read the results.
 
 OpenAI: a file of lines is uploaded and a batch made of it (platform.openai.com, Batch API guide). Anthropic: the
 requests are posted as they are (docs.anthropic.com, Message Batches). Both answer within a day at half the price;
@@ -7,25 +7,29 @@ the results can be fetched again and again, so that nothing is lost if we are ki
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from tutelage.chat.endpoint import Endpoint
-from tutelage.chat.faults import cause, clean, retry_after, server_message
-from tutelage.chat.providers import NotAReplyError, Wire, canonical, load_json
-from tutelage.errors import ChatError, UnavailableError
+from tutelage.chat.batch_calls import Calls, load
+from tutelage.chat.endpoint import key_hint
+from tutelage.chat.faults import cause, clean, server_message
+from tutelage.chat.providers import canonical
+from tutelage.errors import AuthenticationError, ChatError, RequestError
 
-if TYPE_CHECKING:
-    from tutelage.chat.transport import HttpReply, Transport
-
-_MAX_TRIES = 6
-_FIRST_PAUSE_SECONDS = 0.5
+FRAME_BYTES = 256
+"""More than what a line of a batch takes beside its request."""
 _LIST_PAGES = 10
 _CLOCKS_DIFFER_SECONDS = 300
+_CREATED_WITHIN_SECONDS = 7200
+"""A batch that was created later than this after it was sent for is another one."""
+_GONE = "it has no such batch (any more); if the key is another account's now, use the one it was made with"
+
+Line = tuple[str, bytes]
+"""A request of a batch: its name there, and the JSON of a live request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,10 @@ class Look:
     has_ended: bool
     num_done: int
     failure: str = ""
+    was_cut: bool = False
+    """True if it expired or was cancelled: what has no result then was never run."""
+    files: tuple[str, ...] = ()
+    """Where the results are, once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class Outcome:
     kind: Literal["reply", "refused", "again"]
     body: bytes = b""
     why: str = ""
+    error: type[ChatError] = RequestError
+    """What a refusal means. All but RequestError: no request to this model can succeed."""
 
 
 class BatchApi(Protocol):
@@ -52,105 +62,85 @@ class BatchApi(Protocol):
     max_requests: int
     max_bytes: int
 
-    async def create(self, name: str, requests: Sequence[Wire]) -> str | None:
-        """Make a batch and return its id; None: the answer was lost, and it may be there or not."""
+    async def create(self, name: str, lines: Sequence[Line]) -> str | None:
+        """Make a batch and return its id; None: the answer was lost, and it may be there or not.
+
+        Raises:
+            ChatError: the batch was certainly not made.
+        """
         ...
 
-    async def find(self, name: str, since: float, num: int, taken: set[str]) -> str | None:
-        """Return the id of the batch that was created as `name` since then with `num` requests, or None."""
+    async def find(self, name: str, at: float, num: int, taken: AbstractSet[str]) -> str | None:
+        """Return the id of the batch that was sent for as `name`, at that time and with `num` requests, or None."""
         ...
 
     async def look(self, batch: str) -> Look:
         """Say how a batch does."""
         ...
 
-    async def collect(self, batch: str) -> Iterator[tuple[str, Outcome]]:
-        """Return (journal key, outcome) of every request of a batch that has ended."""
+    def results(self, look: Look) -> AsyncIterator[tuple[str, Outcome]]:
+        """Yield (name, outcome) of the requests of a batch that has ended.
+
+        Of a download that came only in part, what can be read: the caller knows what is missing.
+        """
         ...
 
 
-def batch_api(endpoint: Endpoint, transport: Transport, key: str | None) -> BatchApi:
+def batch_api(calls: Calls) -> BatchApi:
     """Return the batch API of the endpoint's provider."""
-    calls = _Calls(endpoint, transport, key)
-    return OpenAIBatches(calls) if endpoint.provider == "openai" else AnthropicBatches(calls)
+    return OpenAIBatches(calls) if calls.endpoint.provider == "openai" else AnthropicBatches(calls)
 
 
-class _Calls:
-    """HTTP calls to one provider, with the patience that each kind of call allows."""
+# ---- what both share --------------------------------------------------------------------------------
 
-    def __init__(self, endpoint: Endpoint, transport: Transport, key: str | None) -> None:
-        self.endpoint, self.transport, self.key = endpoint, transport, key
 
-    async def get(self, path: str) -> Any:
-        """Fetch something and parse it; asking again costs nothing."""
-        return self.read(await self.send("GET", path), path)
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A batch in the provider's list, and what it can be told by."""
 
-    async def send(self, method: str, path: str, content: Callable[[], dict[str, Any]] = dict) -> HttpReply:
-        """Send until it is answered; for what may be done twice. `content` is made anew for every attempt."""
-        said = ""
-        for attempt in range(_MAX_TRIES):
-            if attempt:
-                await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
-            reply, said = await self._once(method, path, content)
-            if reply is not None and reply.status == 200:
-                return reply
-            await asyncio.sleep(min((retry_after(reply.headers) if reply else None) or 0.0, 60.0))
-        raise UnavailableError(
-            f"{self.where(path)}: {_MAX_TRIES} attempts failed; the last: {said}. A batch that was made goes on "
-            "at the provider; the same command collects it"
-        )
+    id: str
+    created: float
+    mark: str | int | None
 
-    async def make(self, path: str, content: Callable[[], dict[str, Any]]) -> str | None:
-        """Send what must be done once and return its id; None: it may be done, or not."""
-        for attempt in range(_MAX_TRIES):
-            reply, said = await self._once("POST", path, content)
-            if reply is not None and reply.status == 200:
-                return str(self.read(reply, path)["id"])
-            if reply is None or reply.status >= 500:
-                return None
-            seconds = retry_after(reply.headers) or _FIRST_PAUSE_SECONDS * 2.0**attempt
-            await asyncio.sleep(min(seconds, 60.0))
-        raise UnavailableError(f"{self.where(path)}: {_MAX_TRIES} attempts failed; the last: {said}")
 
-    async def _once(
-        self, method: str, path: str, content: Callable[[], dict[str, Any]]
-    ) -> tuple[HttpReply | None, str]:
-        from tutelage.chat.transport import LostError, UnreachableError
+async def _listed(calls: Calls, path: str, cursor: str, read: Callable[[Any], _Listed], at: float) -> list[_Listed]:
+    """Return the batches that may have been created after `at`, newest first."""
 
+    def page(body: bytes) -> tuple[list[_Listed], bool]:
+        said = load(body)
+        return [read(batch) for batch in said["data"]], bool(said.get("has_more"))
+
+    found: list[_Listed] = []
+    after = ""
+    for _ in range(_LIST_PAGES):
+        batches, has_more = await calls.get(f"{path}?limit=100{after}", page)
+        found += [batch for batch in batches if batch.created >= at - _CLOCKS_DIFFER_SECONDS]
+        if not has_more or not batches or batches[-1].created < at - _CLOCKS_DIFFER_SECONDS:
+            break
+        after = f"&{cursor}={batches[-1].id}"
+    return found
+
+
+def _outcomes(body: bytes, read: Callable[[Any], tuple[str, Outcome]]) -> Iterator[tuple[str, Outcome]]:
+    for line in io.BytesIO(body):  # splitting would hold everything twice
         try:
-            reply = await self.transport.request(method, self.endpoint.url + path, **content())
-        except (LostError, UnreachableError) as error:
-            return None, clean(str(error), self.key)
-        said = f"HTTP {reply.status}: {server_message(reply.body, self.key) or 'no message'}"
-        error_class = cause(reply.status, reply.body) if reply.status != 200 else None
-        if error_class is not None:
-            raise error_class(f"{self.where(path)}: {said}")
-        return reply, said
-
-    def read(self, reply: HttpReply, path: str) -> Any:
-        """Parse the body of an answer."""
-        try:
-            return load_json(reply.body.decode("utf-8", "replace"))
-        except NotAReplyError as error:
-            raise UnavailableError(f"{self.where(path)}: {error}; run the command again") from None
-
-    def where(self, path: str) -> str:
-        """Say who was asked, for a message."""
-        return f"{self.endpoint.model} at {self.endpoint.url}{path}"
+            yield read(load(line))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            continue  # torn
 
 
-def _outcome(status: int, body: Any) -> Outcome:
+def _refusal(calls: Calls, status: int, body: Any) -> Outcome:
     """Say what an error within a batch means: the same as it would have meant live."""
     raw = canonical(body if isinstance(body, dict) else {"error": body})
-    said = f"HTTP {status}: {server_message(raw, None) or 'no message'}"
-    error_class: type[ChatError] | None = cause(status, raw)
-    return Outcome("again" if error_class is None else "refused", why=said)
+    said = f"HTTP {status}: {server_message(raw, calls.key) or 'no message'}"
+    error_class = cause(status, raw)
+    if error_class is None:
+        return Outcome("again", why=said)
+    hint = f"; {key_hint(calls.endpoint)}" if error_class is AuthenticationError else ""
+    return Outcome("refused", why=said + hint, error=error_class)
 
 
-def _lines(reply: HttpReply) -> Iterator[Any]:
-    for line in reply.body.split(b"\n"):
-        if line.strip():
-            yield json.loads(line)
+# ---- the two ----------------------------------------------------------------------------------------
 
 
 class OpenAIBatches:
@@ -158,128 +148,150 @@ class OpenAIBatches:
 
     max_requests, max_bytes = 50_000, 190_000_000
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def create(self, name: str, requests: Sequence[Wire]) -> str | None:
+    async def create(self, name: str, lines: Sequence[Line]) -> str | None:
         """Upload the lines, then make the batch."""
         import aiohttp
 
-        lines = b"".join(
+        data = b"".join(
             b'{"custom_id":"%s","method":"POST","url":"/v1/chat/completions","body":%s}\n'
-            % (asked.key.encode("ascii"), asked.data)
-            for asked in requests
+            % (line.encode("ascii"), body)
+            for line, body in lines
         )
 
         def upload() -> dict[str, Any]:
             form = aiohttp.FormData({"purpose": "batch"})
-            form.add_field("file", lines, filename=f"{name}.jsonl", content_type="application/jsonl")
+            form.add_field(
+                "file", io.BytesIO(data), filename=f"{name}.jsonl", content_type="application/octet-stream"
+            )
             return {"data": form}
 
-        # a second copy of the file costs nothing
-        file_id = self._calls.read(await self._calls.send("POST", "/files", upload), "/files")["id"]
+        # A second copy of the file costs nothing.
+        file_id = await self._calls.send("POST", "/files", _read_id, upload, len(data))
         wanted = {
             "input_file_id": file_id,
             "endpoint": "/v1/chat/completions",
             "completion_window": "24h",
             "metadata": {"tutelage": name},
         }
-        return await self._calls.make("/batches", lambda: {"json": wanted})
+        return await self._calls.make("/batches", _read_id, lambda: {"json": wanted})
 
-    async def find(self, name: str, since: float, num: int, taken: set[str]) -> str | None:
+    async def find(self, name: str, at: float, num: int, taken: AbstractSet[str]) -> str | None:
         """Look for our name in the newest batches."""
-        after = ""
-        for _ in range(_LIST_PAGES):
-            path = "/batches?limit=100" + after
-            page = await self._calls.get(path)
-            for batch in page["data"]:
-                if (batch.get("metadata") or {}).get("tutelage") == name:
-                    return str(batch["id"])
-            if not page.get("has_more") or page["data"][-1]["created_at"] < since - _CLOCKS_DIFFER_SECONDS:
-                return None
-            after = f"&after={page['data'][-1]['id']}"
-        return None
+
+        def read(batch: Any) -> _Listed:
+            return _Listed(str(batch["id"]), batch["created_at"], (batch.get("metadata") or {}).get("tutelage"))
+
+        listed = await _listed(self._calls, "/batches", "after", read, at)
+        return next((batch.id for batch in listed if batch.mark == name), None)
 
     async def look(self, batch: str) -> Look:
         """Read the batch's status."""
-        said = await self._calls.get(f"/batches/{batch}")
+        return await self._calls.get(f"/batches/{batch}", self._look, _GONE)
+
+    def _look(self, body: bytes) -> Look:
+        said = load(body)
+        counts = said.get("request_counts") or {}
         failure = ""
         if said["status"] == "failed":
-            errors = ((said.get("errors") or {}).get("data")) or [{}]
-            failure = f"{errors[0].get('code')}: {errors[0].get('message')}"
-        counts = said.get("request_counts") or {}
-        ended = said["status"] in ("completed", "failed", "expired", "cancelled")
-        return Look(ended, (counts.get("completed") or 0) + (counts.get("failed") or 0), failure)
-
-    async def collect(self, batch: str) -> Iterator[tuple[str, Outcome]]:
-        """Download both files: what succeeded, and what did not."""
-        said = await self._calls.get(f"/batches/{batch}")
+            errors = (said.get("errors") or {}).get("data") or [{}]
+            failure = clean(f"{errors[0].get('code')}: {errors[0].get('message')}", self._calls.key)
         files = [said.get("output_file_id"), said.get("error_file_id")]
-        replies = [await self._calls.send("GET", f"/files/{name}/content") for name in files if name]
-        return ((str(line["custom_id"]), self._of(line)) for reply in replies for line in _lines(reply))
+        return Look(
+            said["status"] in ("completed", "failed", "expired", "cancelled"),
+            (counts.get("completed") or 0) + (counts.get("failed") or 0),
+            failure,
+            said["status"] in ("expired", "cancelled"),
+            tuple(f"/files/{name}/content" for name in files if name),
+        )
 
-    @staticmethod
-    def _of(line: dict[str, Any]) -> Outcome:
-        response, error = line.get("response"), line.get("error")
+    async def results(self, look: Look) -> AsyncIterator[tuple[str, Outcome]]:
+        """Download both files: what succeeded, and what did not."""
+        for path in look.files:
+            for found in _outcomes(await self._calls.get(path, bytes, _GONE), self._of):
+                yield found
+
+    def _of(self, line: dict[str, Any]) -> tuple[str, Outcome]:
+        response, error = line.get("response"), line.get("error") or {}
         if response and response["status_code"] == 200:
-            return Outcome("reply", canonical(response["body"]))
+            return line["custom_id"], Outcome("reply", canonical(response["body"]))
         if response:
-            return _outcome(response["status_code"], response["body"])
-        return Outcome("again", why=str((error or {}).get("message") or (error or {}).get("code") or "no response"))
+            return line["custom_id"], _refusal(self._calls, response["status_code"], response["body"])
+        said = str(error.get("message") or error.get("code") or "no response")
+        return line["custom_id"], Outcome("again", why=clean(said, self._calls.key))
+
+
+def _read_id(body: bytes) -> str:
+    return str(load(body)["id"])
 
 
 class AnthropicBatches:
     """Message batches of Anthropic. They carry no name, so one whose id was lost is found by time and size."""
 
     max_requests, max_bytes = 100_000, 240_000_000
+    _path = "/v1/messages/batches"
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def create(self, name: str, requests: Sequence[Wire]) -> str | None:
+    async def create(self, name: str, lines: Sequence[Line]) -> str | None:
         """Post the requests."""
-        rows = b",".join(b'{"custom_id":"%s","params":%s}' % (w.key.encode("ascii"), w.data) for w in requests)
-        body = b'{"requests":[%s]}' % rows
+        rows = b",".join(b'{"custom_id":"%s","params":%s}' % (line.encode("ascii"), body) for line, body in lines)
+        data = b'{"requests":[%s]}' % rows
         headers = {"Content-Type": "application/json"}
-        return await self._calls.make("/v1/messages/batches", lambda: {"data": body, "headers": headers})
+        return await self._calls.make(
+            self._path, _read_id, lambda: {"data": io.BytesIO(data), "headers": headers}, len(data)
+        )
 
-    async def find(self, name: str, since: float, num: int, taken: set[str]) -> str | None:
-        """Look for a batch of this size, made since then, that is none of those we know."""
-        after, found = "", None
-        for _ in range(_LIST_PAGES):
-            path = "/v1/messages/batches?limit=100" + after
-            page = await self._calls.get(path)
-            for batch in page["data"]:
-                created = datetime.fromisoformat(batch["created_at"]).timestamp()
-                if created < since - _CLOCKS_DIFFER_SECONDS:
-                    return found
-                if sum(batch["request_counts"].values()) == num and batch["id"] not in taken:
-                    found = str(batch["id"])
-            if not page.get("has_more"):
-                break
-            after = f"&after_id={page['data'][-1]['id']}"
-        return found
+    async def find(self, name: str, at: float, num: int, taken: AbstractSet[str]) -> str | None:
+        """Return the one of this size that was created nearest to that time, and is none of those we know.
+
+        It can be somebody else's. Only its results tell, by the names of the requests.
+        """
+
+        def read(batch: Any) -> _Listed:
+            created = datetime.fromisoformat(batch["created_at"]).timestamp()
+            return _Listed(str(batch["id"]), created, sum(batch["request_counts"].values()))
+
+        near = [
+            (abs(batch.created - at), batch.id)
+            for batch in await _listed(self._calls, self._path, "after_id", read, at)
+            if batch.mark == num and batch.id not in taken and batch.created <= at + _CREATED_WITHIN_SECONDS
+        ]
+        return min(near)[1] if near else None
 
     async def look(self, batch: str) -> Look:
         """Read the batch's status."""
-        said = await self._calls.get(f"/v1/messages/batches/{batch}")
-        counts = said["request_counts"]
-        return Look(said["processing_status"] == "ended", sum(counts.values()) - counts.get("processing", 0))
 
-    async def collect(self, batch: str) -> Iterator[tuple[str, Outcome]]:
-        """Download the results, from our own address and not from the one they name: the key goes along."""
-        reply = await self._calls.send("GET", f"/v1/messages/batches/{batch}/results")
-        return ((str(line["custom_id"]), self._of(line["result"])) for line in _lines(reply))
+        def read(body: bytes) -> Look:
+            said = load(body)
+            counts = said["request_counts"]
+            cut = (counts.get("expired") or 0) + (counts.get("canceled") or 0) > 0
+            done = sum(counts.values()) - counts["processing"]
+            # From our own address, and not from the one the results are said to be at: the key goes along.
+            return Look(
+                said["processing_status"] == "ended", done, was_cut=cut, files=(f"{self._path}/{batch}/results",)
+            )
 
-    @staticmethod
-    def _of(result: dict[str, Any]) -> Outcome:
+        return await self._calls.get(f"{self._path}/{batch}", read, _GONE)
+
+    async def results(self, look: Look) -> AsyncIterator[tuple[str, Outcome]]:
+        """Download the results."""
+        for path in look.files:
+            for found in _outcomes(await self._calls.get(path, bytes, _GONE), self._of):
+                yield found
+
+    def _of(self, line: dict[str, Any]) -> tuple[str, Outcome]:
+        result = line["result"]
         if result["type"] == "succeeded":
-            return Outcome("reply", canonical(result["message"]))
+            return line["custom_id"], Outcome("reply", canonical(result["message"]))
         if result["type"] == "errored":
             error = result.get("error") or {}
             kind = (error.get("error") or {}).get("type", "api_error")
-            return _outcome(_STATUS_OF.get(kind, 500), error)
-        return Outcome("again", why=str(result["type"]))
+            return line["custom_id"], _refusal(self._calls, _STATUS_OF.get(kind, 500), error)
+        return line["custom_id"], Outcome("again", why=clean(str(result["type"]), self._calls.key))
 
 
 _STATUS_OF = {

@@ -228,3 +228,10 @@ def read_key(endpoint: Endpoint) -> str | None:
             "copy the key again"
         )
     return key
+
+
+def key_hint(endpoint: Endpoint) -> str:
+    """Return what to do about a key that was refused."""
+    if endpoint.api_key_env is None:
+        return "no key was sent; name the environment variable that holds it with api_key_env"
+    return f"check the key in the environment variable {endpoint.api_key_env}"

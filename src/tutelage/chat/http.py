@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from tutelage.chat.endpoint import Endpoint, read_key
+from tutelage.chat.endpoint import Endpoint, key_hint, read_key
 from tutelage.chat.faults import cause, clean, model_names, retry_after, says_slow_down, server_message
 from tutelage.chat.ledger import Budget
 from tutelage.chat.pace import Pace, Turn
@@ -192,7 +192,7 @@ class HttpClient:
         """Raise what a refusal means, unless another attempt may pass."""
         error_class = cause(answer.status, answer.body)
         if error_class is AuthenticationError:
-            raise AuthenticationError(f"{self._where()}: {said}; {self._key_hint()}")
+            raise AuthenticationError(f"{self._where()}: {said}; {key_hint(self.endpoint)}")
         if error_class is UnknownModelError:
             raise UnknownModelError(f"{self._where()}: {said}; {await self._model_hint(transport)}")
         if error_class is RequestError and 300 <= answer.status < 400:
@@ -231,12 +231,6 @@ class HttpClient:
 
     def _where(self) -> str:
         return f"{self.endpoint.model} at {ask_url(self.endpoint)}"
-
-    def _key_hint(self) -> str:
-        name = self.endpoint.api_key_env
-        if name is None:
-            return "no key was sent; name the environment variable that holds it with api_key_env"
-        return f"check the key in the environment variable {name}"
 
     async def _model_hint(self, transport: Transport | SdkTransport) -> str:
         names = model_names(await transport.models())

@@ -112,9 +112,9 @@ class Replies:
             own = own or (reply if is_own else None)
         return own
 
-    def begin(self, asked: Wire, most: Usage) -> Attempt:
-        """Note that `asked` is about to leave, for which `most` was reserved."""
-        attempt = Attempt(asked, most, f"{self._run}-{next(self._numbers)}")
+    def begin(self, asked: Wire, most: Usage, name: str | None = None) -> Attempt:
+        """Note that `asked` is about to leave, for which `most` was reserved; `name`: the attempt has one already."""
+        attempt = Attempt(asked, most, name or f"{self._run}-{next(self._numbers)}")
         self.journal.sent(asked.key, attempt.name, (most.input_tokens, most.output_tokens))
         return attempt
 

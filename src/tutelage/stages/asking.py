@@ -20,7 +20,9 @@ from tutelage.chat import (
     HttpClient,
     ask,
 )
+from tutelage.chat.batch_notes import num_running
 from tutelage.chat.cache import REPLIES
+from tutelage.chat.ledger import Ledger
 from tutelage.config import Group, Tree
 from tutelage.critic.questions import Heard, OrderRule, Question, questions, verdict_of
 from tutelage.critic.template import Template
@@ -114,26 +116,34 @@ def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking
         "budget": asking.budget,
         "ask_again": asking.ask_again,
     }
-    journal = work.root / REPLIES
+    journal, notes = work.root / REPLIES, work.path / BATCHES
+    work.remove_when_finished(notes)
+    if asking.mode == "live" and (num := num_running(notes)):
+        raise ConfigError(
+            f"mode: {num} batches of this artifact were sent and are not collected yet; go on with mode=batch, or "
+            f"delete {notes} to give up what they cost and ask live"
+        )
     with Progress(work.stage, len(requests), "replies") as progress:
+        client: HttpClient | BatchClient
+
+        def tell(index: int, reply: ChatReply | ChatFailure) -> None:
+            progress.advance(1, spent(client.replies.ledger))
+
         if asking.mode == "batch":
-            batches = BatchClient(
-                endpoint, journal, work.path / BATCHES, poll_seconds=asking.poll_seconds, **settings
-            )
-            work.remove_when_finished(work.path / BATCHES)
-            told = lambda index, reply: progress.advance(1, spent(batches.bill()))  # noqa: E731
-            return Asked(batches.name, batches.ask(requests, told, progress.note), batches.bill())
-        client = HttpClient(endpoint, journal, **settings)
-        tell = lambda index, reply: progress.advance(1, spent(client.bill()))  # noqa: E731
-        replies = ask(client, requests, tell, max_consecutive_failures=asking.max_consecutive_failures)
+            client = BatchClient(endpoint, journal, notes, poll_seconds=asking.poll_seconds, **settings)
+            replies = client.ask(requests, tell, progress.note)
+        else:
+            client = HttpClient(endpoint, journal, **settings)
+            replies = ask(client, requests, tell, max_consecutive_failures=asking.max_consecutive_failures)
         return Asked(client.name, replies, client.bill())
 
 
-def spent(bill: Bill) -> str:
+def spent(ledger: Ledger) -> str:
     """Say what was paid so far, for the progress line."""
-    dollars = "price unknown" if bill.price is None else f"${bill.paid.dollars or 0.0:.2f}"
-    lost = f", {bill.lost.requests} perhaps billed in vain" if bill.lost.requests else ""
-    return f"{bill.paid.tokens:,} tokens, {dollars}{lost}"
+    paid, lost = ledger.paid, ledger.lost
+    dollars = "price unknown" if ledger.price is None else f"${paid.dollars or 0.0:.2f}"
+    in_vain = f", {lost.requests} perhaps billed in vain" if lost.requests else ""
+    return f"{paid.tokens:,} tokens, {dollars}{in_vain}"
 
 
 class Judging(Group):
