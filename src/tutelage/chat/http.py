@@ -176,9 +176,7 @@ class HttpClient:
             self.replies.fail(attempt, problems.add(clean(str(error), self.replies.key)))
             if self._has_answered:  # it was there: it may be starting again
                 return None
-            raise UnavailableError(
-                f"nothing answers at {self.endpoint.url} ({problems.last}); start the server, or check base_url"
-            ) from None
+            raise UnavailableError(f"{error.what} at {self.endpoint.url} ({problems.last}); {error.hint}") from None
         except BaseException:
             self.replies.lose(attempt, "cancelled")
             raise

@@ -35,6 +35,14 @@ class LostError(Exception):
 class UnreachableError(Exception):
     """No connection could be made."""
 
+    what, hint = "nothing answers", "start the server, or check base_url"
+
+
+class UntrustedError(UnreachableError):
+    """Somebody answers, who cannot prove to be the one that was asked for."""
+
+    what, hint = "the certificate is not trusted", "trust an authority of your own with SSL_CERT_FILE=FILE"
+
 
 @dataclass(frozen=True)
 class HttpReply:
@@ -52,9 +60,10 @@ class Transport:
         self._endpoint = endpoint
         bases = (endpoint.url, *endpoint.replicas)
         self._addresses = [_Address(ask_url(endpoint, base), proxy_for(base)) for base in bases]
+        # With every request: those of a session aiohttp sends to a proxy too, which may keep them.
+        self._headers = headers(endpoint, key)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the client's pace is the limit
-            headers=headers(endpoint, key),
             timeout=_timeout(endpoint.timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -95,6 +104,7 @@ class Transport:
             UnreachableError: no connection.
         """
         kwargs.setdefault("proxy", self._addresses[0].proxy)
+        kwargs["headers"] = self._headers | kwargs.get("headers", {})
         try:
             async with self._session.request(method, url, allow_redirects=False, **kwargs) as reply:
                 return HttpReply(reply.status, reply.headers, await reply.read())
@@ -102,6 +112,9 @@ class Transport:
             raise UnreachableError("the connection timed out") from None
         except TimeoutError:
             raise LostError(f"no reply within {self._endpoint.timeout_seconds:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", error.certificate_error)
+            raise UntrustedError(str(why)) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise UnreachableError(str(error)) from None
         except (aiohttp.ClientError, OSError) as error:
