@@ -31,9 +31,9 @@ def cause(status: int, body: bytes, should_retry: bool | None = None) -> type[Ch
     `should_retry` is what the server itself says of that, if it does: see `wants_retry`.
     """
     found = _cause(status, body)
-    if should_retry and found is RequestError:
-        return None
-    return RequestError if should_retry is False and found is None else found
+    if should_retry is None or found is QuotaError:
+        return found
+    return None if should_retry else found or RequestError
 
 
 def _cause(status: int, body: bytes) -> type[ChatError] | None:
