@@ -77,15 +77,6 @@ def test_what_was_refused_costs_nothing_and_what_was_lost_all_it_can() -> None:
     run(work)
 
 
-def test_what_is_in_flight_counts_as_lost_in_the_bill() -> None:
-    async def work() -> None:
-        account = ledger()
-        await account.reserve(most(60))
-        assert account.bill().lost == most(60)
-
-    run(work)
-
-
 def test_a_reply_that_does_not_say_what_it_cost_counts_at_the_most() -> None:
     async def work() -> None:
         account = ledger(tokens=100)
