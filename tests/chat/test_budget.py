@@ -121,8 +121,10 @@ def test_stop_wakes_all_who_wait_for_money() -> None:
         waiting = [asyncio.create_task(account.reserve(most(50))) for _ in range(3)]
         await asyncio.sleep(0)
         account.stop()
-        ends = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(end) for end in ends] == [StoppedError] * 3
+        account.release(most(60))  # now one would fit, but nothing further is to leave
+        ends = await asyncio.gather(*waiting, account.reserve(most(1)), return_exceptions=True)
+        assert [type(end) for end in ends] == [StoppedError] * 4
+        assert account.reserved == Usage()
 
     run(work)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from asking import MakeClient, Serve, question
 from stub_server import StubServer, always
-from tutelage.chat import ChatReply, Endpoint, ask
+from tutelage.chat import ChatReply, Endpoint, ask, transport
 from tutelage.chat.pace import Pace, Turn
 from tutelage.chat.protocol import StoppedError
 from tutelage.errors import UnavailableError
@@ -337,7 +336,11 @@ def test_a_replica_that_refuses_at_once_does_not_draw_all_requests(serve: Serve,
     assert sum(bad.asked.values()) <= 100
 
 
-def test_all_replicas_down_is_an_error(client: MakeClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [5.0, 0.0])
+def test_all_replicas_down_is_an_error_however_long_it_takes_to_find_out(
+    seconds: float, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_DOWN_SECONDS", seconds)  # 0: a connection takes longer to time out
     with StubServer() as one, StubServer() as two:
         pass
     asker = client(one, replicas=[two.openai_url])

@@ -75,14 +75,17 @@ class Transport:
             LostError: no whole reply in time.
             UnreachableError: no connection, at none of the addresses.
         """
+        addresses = self._addresses
         while True:
-            address = min(self._addresses, key=lambda a: (a.is_down(), a.in_flight))
+            address = min(addresses, key=lambda a: (a.is_down(), a.in_flight))
             address.in_flight += 1
             try:
                 reply = await self.request("POST", address.url, proxy=address.proxy, data=body, headers=_JSON)
             except UnreachableError:
                 address.went_down()
-                if all(a.is_down() for a in self._addresses):
+                # Each is tried once: by the time the last one timed out, the first is no longer taken for down.
+                addresses = [a for a in addresses if a is not address]
+                if all(a.is_down() for a in addresses):
                     raise
             except LostError:
                 address.failed()
