@@ -16,12 +16,19 @@ from tutelage.records import Message, Sampling
 SYSTEM = "Be brief.\n"
 TEXT = 'Ünïcode 😀, "quotes" and \x01'
 KEY = "sk-test-0123456789abcdef"
+SCHEMA = {
+    "type": "object",
+    "properties": {"verdict": {"type": "string", "enum": ["A", "B"]}},
+    "required": ["verdict"],
+    "additionalProperties": False,
+}
 
 
-def ask_once(client: HttpClient, sampling: Sampling) -> None:
+def ask_once(client: HttpClient, sampling: Sampling, json_schema: dict[str, Any] | None = None) -> None:
     request = ChatRequest(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=TEXT)),
         sampling=sampling,
+        json_schema=json_schema,
     )
 
     async def run() -> None:
@@ -55,6 +62,58 @@ def test_openai_gets_what_its_sdk_sends(serve: Serve, client: MakeClient, monkey
     )
     assert reply.choices[0].message.content == f"you said: {TEXT}"
     ours, theirs = two(server, "Authorization", "Content-Type")
+    assert ours == theirs
+
+
+def test_openai_is_asked_for_log_probabilities_and_a_schema_as_its_sdk_asks(
+    serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
+    monkeypatch.setenv("STUB_KEY", KEY)
+    server = serve(api_key=KEY)
+    ask_once(client(server, api_key_env="STUB_KEY"), Sampling(max_tokens=7, top_logprobs=5), SCHEMA)
+    sdk = openai.OpenAI(api_key=KEY, base_url=server.openai_url)
+    reply = sdk.chat.completions.create(
+        model="stub",
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": TEXT}],
+        max_tokens=7,
+        logprobs=True,
+        top_logprobs=5,
+        response_format={"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA}},
+    )
+    assert len(reply.choices[0].logprobs.content[0].top_logprobs) == 5
+    ours, theirs = two(server, "Authorization", "Content-Type")
+    assert ours == theirs
+
+
+def test_openais_newer_models_are_asked_under_the_name_their_sdk_uses_for_the_limit(
+    serve: Serve, client: MakeClient
+) -> None:
+    openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
+    server = serve()
+    settings = {"max_tokens_field": "max_completion_tokens", "sends_temperature": False}
+    ask_once(client(server, **settings), Sampling(max_tokens=7, temperature=0.5))
+    openai.OpenAI(api_key=KEY, base_url=server.openai_url).chat.completions.create(
+        model="stub",
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": TEXT}],
+        max_completion_tokens=7,
+    )
+    ours, theirs = two(server, "Content-Type")
+    assert ours == theirs
+
+
+def test_anthropic_is_held_to_a_schema_as_its_sdk_does(serve: Serve, client: MakeClient) -> None:
+    anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is the oracle of this test")
+    server = serve()
+    ask_once(client(server, "anthropic"), Sampling(max_tokens=7), SCHEMA)
+    anthropic.Anthropic(api_key=KEY, base_url=server.anthropic_url).messages.create(
+        model="stub",
+        max_tokens=7,
+        system=SYSTEM,
+        messages=[{"role": "user", "content": TEXT}],
+        output_config={"format": {"type": "json_schema", "schema": SCHEMA}},
+    )
+    ours, theirs = two(server, "anthropic-version", "Content-Type")
     assert ours == theirs
 
 

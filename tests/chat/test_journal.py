@@ -176,7 +176,7 @@ def test_attempts_that_never_ended_well_are_known_to_their_payer_alone(path: Pat
             before.lost(key(end), f"run-{number}", (10, number), "hung up")
     assert Journal(path, "me").unfinished() == {"run-2": (10, 2), "run-3": (10, 3)}
     assert Journal(path, "other").unfinished() == {}
-    assert [kept.body for kept in Journal(path, "me").paid_before()] == ["body"]
+    assert [kept.body for kept, _, _ in Journal(path, "me").paid_before()] == ["body"]
     assert list(Journal(path, "other").paid_before()) == []
 
 

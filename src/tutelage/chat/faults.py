@@ -17,12 +17,26 @@ from tutelage.errors import (
     UnknownModelError,
 )
 
-_NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"}
+_NO_CREDIT = {
+    *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"),
+    *("contract_spend_limit_reached", "enforced_spend_limit_reached"),
+}
+_GATEWAY_GAVE_UP = (408, 502, 504, 524)
 _LONGEST_MESSAGE = 300
 
 
-def cause(status: int, body: bytes) -> type[ChatError] | None:
-    """Return the error that `status` stands for, or None if another attempt may pass."""
+def cause(status: int, body: bytes, should_retry: bool | None = None) -> type[ChatError] | None:
+    """Return the error that `status` stands for, or None if another attempt may pass.
+
+    `should_retry` is what the server itself says of that, if it does: see `wants_retry`.
+    """
+    found = _cause(status, body)
+    if should_retry is None or found is QuotaError:
+        return found
+    return None if should_retry else found or RequestError
+
+
+def _cause(status: int, body: bytes) -> type[ChatError] | None:
     if status == 402 or (status in (400, 403, 429) and _NO_CREDIT & set(_codes(body))):
         return QuotaError
     if status in (401, 403):
@@ -38,6 +52,19 @@ def cause(status: int, body: bytes) -> type[ChatError] | None:
 def says_slow_down(status: int) -> bool:
     """True if a refusal means that there are too many requests: 429, and a server that is overloaded."""
     return status in (429, 503, 529)
+
+
+def may_be_billed(status: int) -> bool:
+    """True if a refusal comes from between us and a model that may have done its work: it was not waited for."""
+    return status in _GATEWAY_GAVE_UP
+
+
+def wants_retry(headers: Mapping[str, str]) -> bool | None:
+    """Return whether a server says that another attempt may pass; None if it does not say.
+
+    Both providers send `x-should-retry` where the status alone says too little, and their SDKs obey.
+    """
+    return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -82,7 +109,9 @@ def model_names(body: bytes) -> list[str]:
 
 def _codes(body: bytes) -> list[str]:
     error = _error(body)
-    return [value for name in ("code", "type") if isinstance(value := error.get(name), str)]
+    details = error.get("details")  # Anthropic's: what kind of rate limit it is
+    found = [error.get("code"), error.get("type"), details.get("error_code") if isinstance(details, dict) else None]
+    return [value for value in found if isinstance(value, str)]
 
 
 def _error(body: bytes) -> dict[str, Any]:

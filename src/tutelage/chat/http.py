@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from tutelage.chat.endpoint import Endpoint, key_hint, read_key
-from tutelage.chat.faults import cause, clean, model_names, retry_after, says_slow_down, server_message
+from tutelage.chat.faults import (
+    cause,
+    clean,
+    may_be_billed,
+    model_names,
+    retry_after,
+    says_slow_down,
+    server_message,
+    wants_retry,
+)
 from tutelage.chat.ledger import Budget
 from tutelage.chat.pace import Pace, Turn
 from tutelage.chat.protocol import ChatReply, ChatRequest
@@ -167,9 +176,7 @@ class HttpClient:
             self.replies.fail(attempt, problems.add(clean(str(error), self.replies.key)))
             if self._has_answered:  # it was there: it may be starting again
                 return None
-            raise UnavailableError(
-                f"nothing answers at {self.endpoint.url} ({problems.last}); start the server, or check base_url"
-            ) from None
+            raise UnavailableError(f"{error.what} at {self.endpoint.url} ({problems.last}); {error.hint}") from None
         except BaseException:
             self.replies.lose(attempt, "cancelled")
             raise
@@ -180,7 +187,7 @@ class HttpClient:
                 problems.add("HTTP 200 with a body that is not a chat completion")
             return reply
         said = f"HTTP {answer.status}: {server_message(answer.body, self.replies.key) or 'no message'}"
-        self.replies.fail(attempt, said)
+        (self.replies.lose if may_be_billed(answer.status) else self.replies.fail)(attempt, said)
         await self._check_refusal(transport, answer, said)
         problems.add(said, is_pause=answer.status == 429)
         if says_slow_down(answer.status):
@@ -190,7 +197,7 @@ class HttpClient:
 
     async def _check_refusal(self, transport: Transport | SdkTransport, answer: HttpReply, said: str) -> None:
         """Raise what a refusal means, unless another attempt may pass."""
-        error_class = cause(answer.status, answer.body)
+        error_class = cause(answer.status, answer.body, wants_retry(answer.headers))
         if error_class is AuthenticationError:
             raise AuthenticationError(f"{self._where()}: {said}; {key_hint(self.endpoint)}")
         if error_class is UnknownModelError:

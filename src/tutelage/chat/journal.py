@@ -162,15 +162,16 @@ class Journal:
         """Return how many replies are kept under `key`, as far as was read."""
         return len(self._table.find(key))
 
-    def paid_before(self) -> Iterator[Kept]:
-        """Yield the replies that this payer's runs before this object's own have paid for."""
+    def paid_before(self) -> Iterator[tuple[Kept, str, Any]]:
+        """Yield (reply, name of the attempt, request) of what this payer paid for before this object's own run."""
         with disk_errors(self.path):
             file = self._opened()
             self._catch_up(file)
             for start in self._own:
                 row = _parse(_line_at(file, start))
                 if row is not None and isinstance(row.get("body"), str):
-                    yield Kept(row["body"], self.payer, row.get("batch") is True, is_new=True)
+                    kept = Kept(row["body"], self.payer, row.get("batch") is True, is_new=True)
+                    yield kept, str(row.get("try")), row.get("request")
         self._own.clear()
 
     def unfinished(self) -> dict[str, Most]:

@@ -70,14 +70,16 @@ class Ledger:
             BudgetError: it does not fit, and nothing is in flight.
             StoppedError: `stop` was called first.
         """
+        if self._stopped:  # even if it fits: nothing further is to leave
+            raise StoppedError
         while self.has_budget and not self.fits(most):
-            if self._stopped:
-                raise StoppedError
             if not self.reserved.requests:
                 raise BudgetError(self._said(most))
             settled = asyncio.get_running_loop().create_future()
             self._waiting.append(settled)
             await settled
+            if self._stopped:
+                raise StoppedError
         self.reserved += most
 
     def fits(self, most: Usage) -> bool:

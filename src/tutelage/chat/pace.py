@@ -48,6 +48,10 @@ class Turn:
     started: float
 
 
+_Waiter = tuple[asyncio.Future[Turn], float]
+"""Who waits for a turn, and about how many tokens the request will take."""
+
+
 class Pace:
     """The pace of one client within one event loop: `turn = await pace.enter(..)`, send, `pace.leave(turn, ..)`."""
 
@@ -60,7 +64,9 @@ class Pace:
         self._paused_until = 0.0
         self._cut_at: float | None = None
         self._replies_since_refusal = 0
-        self._waiting: deque[tuple[asyncio.Future[Turn], float]] = deque()
+        self._waiting: deque[_Waiter] = deque()
+        self._retrying: deque[_Waiter] = deque()
+        """Those who go before all who wait; in their own order, so that none of them is passed over for ever."""
         self._sleeping: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -81,15 +87,18 @@ class Pace:
         """
         if self._stopped:
             raise StoppedError
-        if (at_once or not self._waiting) and self._wait_seconds() <= 0 and self.in_flight < self.limit:
+        before_us = self._retrying or (self._waiting and not at_once)
+        if not before_us and self._wait_seconds() <= 0 and self.in_flight < self.limit:
             return self._start(tokens)
         future: asyncio.Future[Turn] = self._loop.create_future()
-        (self._waiting.appendleft if at_once else self._waiting.append)((future, tokens))
+        (self._retrying if at_once else self._waiting).append((future, tokens))
         self._wake()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
+                if self._requests is not None:  # it never left
+                    self._requests.give_back(1)
                 self.leave(future.result(), 0.0)
             raise
 
@@ -139,10 +148,12 @@ class Pace:
     def stop(self) -> None:
         """Let nothing further start; whoever waits for it is told at once."""
         self._stopped = True
-        futures: list[asyncio.Future[Any]] = [*self._sleeping, *(future for future, _ in self._waiting)]
+        waiting = [future for future, _ in (*self._retrying, *self._waiting)]
+        futures: list[asyncio.Future[Any]] = [*self._sleeping, *waiting]
         for future in futures:
             if not future.done():
                 future.set_exception(StoppedError())
+        self._retrying.clear()
         self._waiting.clear()
 
     def _start(self, tokens: float) -> Turn:
@@ -164,12 +175,12 @@ class Pace:
 
     def _wake(self) -> None:
         """Let those start that may."""
-        while self._waiting and self.in_flight < self.limit:
+        while (queue := self._retrying or self._waiting) and self.in_flight < self.limit:
             seconds = self._wait_seconds()
             if seconds > 0:
                 self._wake_in(seconds)
                 return
-            future, tokens = self._waiting.popleft()
+            future, tokens = queue.popleft()
             if not future.done():
                 future.set_result(self._start(tokens))
 

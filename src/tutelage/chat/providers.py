@@ -60,11 +60,20 @@ def wire(endpoint: Endpoint, request: ChatRequest) -> Wire:
     build = _openai_body if endpoint.provider == "openai" else _anthropic_body
     body = build(endpoint, request)
     data = canonical(body)
-    limit = request.sampling.max_tokens
+    sampling = sent_sampling(body)
+    about = len(data) // 4 + (sampling.max_tokens or 0)
+    return Wire(data, _key(endpoint, data, request), sampling, _most(data, sampling), about)
+
+
+def most_of(body: Any) -> tuple[int, int] | None:
+    """Return the most input and output tokens that a request can cost which was posted as `body`; see `Wire`."""
+    return _most(canonical(body), sent_sampling(body)) if isinstance(body, dict) else None
+
+
+def _most(data: bytes, sampling: Sampling) -> tuple[int, int] | None:
     # A token is one byte at least, and JSON only adds bytes; the margin is for what a server's own chat
     # template adds.
-    most = None if limit is None else (len(data) + _TEMPLATE_TOKENS, limit)
-    return Wire(data, _key(endpoint, data, request), sent_sampling(body), most, len(data) // 4 + (limit or 0))
+    return None if sampling.max_tokens is None else (len(data) + _TEMPLATE_TOKENS, sampling.max_tokens)
 
 
 def canonical(body: Body) -> bytes:

@@ -6,6 +6,7 @@ What asks live and what asks in batches share this; neither reads a body that is
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from tutelage.chat.endpoint import Endpoint
 from tutelage.chat.journal import Journal, Kept
 from tutelage.chat.ledger import Budget, Ledger
 from tutelage.chat.protocol import ChatReply
-from tutelage.chat.providers import NotAReplyError, Wire, read_reply
-from tutelage.errors import ConfigError
+from tutelage.chat.providers import NotAReplyError, Wire, most_of, read_reply
+from tutelage.errors import ConfigError, StoreError
 from tutelage.records import Sampling, Usage
 
 AskAgain = Literal["filtered", "cut", "empty"]
@@ -58,6 +59,7 @@ class Replies:
         self.ledger = Ledger(endpoint.model, endpoint.known_price(), budget)
         self.key: str | None = None
         """The secret, once it was read: it is taken out of everything that is kept."""
+        self._spellings: tuple[str | None, list[bytes]] = (None, [])
         self._ask_again = frozenset(ask_again)
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
@@ -75,10 +77,15 @@ class Replies:
         if not self.journal.payer:
             return
         ledger = self.ledger
-        for kept in self.journal.paid_before():
-            if reply := self._read(kept, Sampling(), cached=True):
+        unfinished = self.journal.unfinished()
+        for kept, attempt, request in self.journal.paid_before():
+            reply = self._read(kept, Sampling(), cached=True)
+            if reply is not None:
                 ledger.paid += reply.usage
-        for attempt, most in self.journal.unfinished().items():
+            # As `settle` had it. One that cannot be read has a row of its own, unless the run died just before.
+            if (reply is None or not reply.usage.tokens) and attempt not in unfinished:
+                ledger.lost += ledger.at_most(most_of(request) or (0, 0), kept.batch)
+        for attempt, most in unfinished.items():
             if attempt not in in_flight:
                 ledger.lost += ledger.at_most(most)
 
@@ -105,9 +112,9 @@ class Replies:
             if reply is None:
                 continue
             is_own = bool(kept.payer) and kept.payer == self.journal.payer
-            if not is_own and kept.is_new:
-                self.ledger.reused += reply.usage
             if _state(reply) not in self._ask_again:
+                if not is_own and kept.is_new:
+                    self.ledger.reused += reply.usage
                 return reply
             own = own or (reply if is_own else None)
         return own
@@ -115,13 +122,21 @@ class Replies:
     def begin(self, asked: Wire, most: Usage, name: str | None = None) -> Attempt:
         """Note that `asked` is about to leave, for which `most` was reserved; `name`: the attempt has one already."""
         attempt = Attempt(asked, most, name or f"{self._run}-{next(self._numbers)}")
-        self.journal.sent(asked.key, attempt.name, (most.input_tokens, most.output_tokens))
+        try:
+            self.journal.sent(asked.key, attempt.name, (most.input_tokens, most.output_tokens))
+        except StoreError:
+            self.ledger.release(most)  # it never left; whoever waits for the money must hear of it
+            raise
         return attempt
 
     def keep(self, attempt: Attempt, body: bytes, batch: bool = False) -> ChatReply | None:
         """Make a reply durable, read it, settle the account. None: it cannot be read."""
         asked, model = attempt.asked, self.endpoint.model
-        kept = self.journal.reply(asked.key, attempt.name, asked.data, self._without_key(body), model, batch)
+        try:
+            kept = self.journal.reply(asked.key, attempt.name, asked.data, self._without_key(body), model, batch)
+        except StoreError:
+            self.ledger.settle(attempt.most, None)
+            raise
         reply = self._read(kept, asked.sampling, cached=False)
         if reply is None:
             self.lose(attempt, "not a chat completion")
@@ -153,8 +168,19 @@ class Replies:
         return reply.model_copy(update={"usage": self.ledger.priced(reply.usage, kept.batch)})
 
     def _without_key(self, body: bytes) -> bytes:
-        key = (self.key or "").encode("ascii")
-        return body.replace(key, b"[key]") if len(key) >= _SHORTEST_SECRET else body
+        if self._spellings[0] != self.key:
+            self._spellings = (self.key, _spellings(self.key or ""))
+        for spelling in self._spellings[1]:
+            body = body.replace(spelling, b"[key]")
+        return body
+
+
+def _spellings(key: str) -> list[bytes]:
+    """Return how a server may spell `key` within JSON."""
+    if len(key) < _SHORTEST_SECRET:
+        return []
+    escaped = json.dumps(key)[1:-1]
+    return [spelling.encode("ascii") for spelling in {key, escaped, escaped.replace("/", "\\/")}]
 
 
 def _state(reply: ChatReply) -> AskAgain | None:

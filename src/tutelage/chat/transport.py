@@ -10,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from tutelage.chat.endpoint import Endpoint
 from tutelage.chat.providers import ask_url, headers, models_url
+from tutelage.errors import ConfigError
 
 _LONGEST_CONNECT_SECONDS = 10.0
 _DOWN_SECONDS = 5.0
-"""How long an address that refused a connection is left alone, if there are others."""
+"""How long an address that is of no use is left alone, if there are others."""
+
+_MANY_FAILURES = 3
+"""An address that failed so often in a row (5xx, connections lost, no reply in time) is of no use for now."""
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -29,6 +34,14 @@ class LostError(Exception):
 
 class UnreachableError(Exception):
     """No connection could be made."""
+
+    what, hint = "nothing answers", "start the server, or check base_url"
+
+
+class UntrustedError(UnreachableError):
+    """Somebody answers, who cannot prove to be the one that was asked for."""
+
+    what, hint = "the certificate is not trusted", "trust an authority of your own with SSL_CERT_FILE=FILE"
 
 
 @dataclass(frozen=True)
@@ -45,14 +58,14 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, key: str | None) -> None:
         self._endpoint = endpoint
-        self._addresses = [_Address(ask_url(endpoint, base)) for base in (endpoint.url, *endpoint.replicas)]
+        bases = (endpoint.url, *endpoint.replicas)
+        self._addresses = [_Address(ask_url(endpoint, base), proxy_for(base)) for base in bases]
+        # With every request: those of a session aiohttp sends to a proxy too, which may keep them.
+        self._headers = headers(endpoint, key)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the client's pace is the limit
-            headers=headers(endpoint, key),
             timeout=_timeout(endpoint.timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Proxies from the environment, as everybody's tools have it; never for a server on this machine.
-            trust_env=urlsplit(endpoint.url).hostname not in ("localhost", "127.0.0.1", "::1"),
         )
 
     async def post(self, body: bytes) -> HttpReply:
@@ -62,17 +75,26 @@ class Transport:
             LostError: no whole reply in time.
             UnreachableError: no connection, at none of the addresses.
         """
+        addresses = self._addresses
         while True:
-            address = min(self._addresses, key=lambda a: (a.is_down(), a.in_flight))
+            address = min(addresses, key=lambda a: (a.is_down(), a.in_flight))
             address.in_flight += 1
             try:
-                reply = await self.request("POST", address.url, data=body, headers=_JSON)
+                reply = await self.request("POST", address.url, proxy=address.proxy, data=body, headers=_JSON)
             except UnreachableError:
                 address.went_down()
-                if all(a.is_down() for a in self._addresses):
+                # Each is tried once: by the time the last one timed out, the first is no longer taken for down.
+                addresses = [a for a in addresses if a is not address]
+                if all(a.is_down() for a in addresses):
                     raise
+            except LostError:
+                address.failed()
+                raise
             else:
-                address.down_until = 0.0
+                if reply.status >= 500:
+                    address.failed()
+                else:
+                    address.answered()
                 return reply
             finally:
                 address.in_flight -= 1
@@ -84,6 +106,8 @@ class Transport:
             LostError: no whole reply in time.
             UnreachableError: no connection.
         """
+        kwargs.setdefault("proxy", self._addresses[0].proxy)
+        kwargs["headers"] = self._headers | kwargs.get("headers", {})
         try:
             async with self._session.request(method, url, allow_redirects=False, **kwargs) as reply:
                 return HttpReply(reply.status, reply.headers, await reply.read())
@@ -91,7 +115,10 @@ class Transport:
             raise UnreachableError("the connection timed out") from None
         except TimeoutError:
             raise LostError(f"no reply within {self._endpoint.timeout_seconds:g} s") from None
-        except aiohttp.ClientConnectorError as error:
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", error.certificate_error)
+            raise UntrustedError(str(why)) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise UnreachableError(str(error)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise LostError(f"the connection was lost ({type(error).__name__}: {error})") from None
@@ -114,8 +141,11 @@ class _Address:
     """One of several servers of the same model."""
 
     url: str
+    proxy: str | None
     in_flight: int = 0
     down_until: float = 0.0
+    num_failures: int = 0
+    """In a row."""
 
     def is_down(self) -> bool:
         return self.down_until > time.monotonic()
@@ -123,6 +153,37 @@ class _Address:
     def went_down(self) -> None:
         self.down_until = time.monotonic() + _DOWN_SECONDS
 
+    def failed(self) -> None:
+        # One that fails at once has always the fewest in flight: it would draw all requests, and lose them.
+        self.num_failures += 1
+        if self.num_failures >= _MANY_FAILURES:
+            self.went_down()
+
+    def answered(self) -> None:
+        self.num_failures, self.down_until = 0, 0.0
+
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _LONGEST_CONNECT_SECONDS))
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for `url`, as everybody's tools have it; none on this machine.
+
+    aiohttp could look itself, but then reads ~/.netrc too, and fails if that has an entry for the host.
+
+    Raises:
+        ConfigError: it is none that speaks HTTP.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        name = f"{parts.scheme.upper()}_PROXY"
+        raise ConfigError(f"{name}: only proxies that speak HTTP can be used; for none, set NO_PROXY={host}")
+    return proxy
