@@ -213,6 +213,7 @@ def test_of_many_rows_each_is_found_and_memory_stays_small(path: Path) -> None:
     assert table.find(keys[7]) == [5, 700]
 
 
+@pytest.mark.slow
 def test_the_last_4_kb_cut_at_every_byte_load_and_lose_at_most_one_reply(path: Path) -> None:
     journal = Journal(path, "me")
     for i in range(12):

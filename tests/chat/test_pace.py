@@ -53,7 +53,7 @@ async def burst(pace: Pace, num: int) -> list[Turn]:
 def refuse(pace: Pace, turns: list[Turn]) -> None:
     for turn in turns:
         pace.leave(turn, 0)
-        pace.refused(turn)
+        pace.refused(turn, 0.0)
 
 
 def answer(pace: Pace, turns: list[Turn]) -> None:
@@ -120,10 +120,27 @@ def test_a_stray_refusal_among_many_replies_does_not_halve_the_limit() -> None:
         p = pace()
         turns = await burst(p, 20)
         answer(p, turns[:19])
-        refuse(p, turns[19:])
+        p.leave(turns[19], 0)
+        assert p.refused(turns[19], 5.0) == 5.0  # it waits by itself
+        await p.enter(1)  # and nobody else does
         return p.limit
 
     assert run(work) > 32
+
+
+def test_refusals_among_few_replies_hold_back_everybody() -> None:
+    async def work() -> float:
+        p = pace()
+        turns = await burst(p, 30)
+        answer(p, turns[:24])
+        waits = [p.refused(turn, 5.0) for turn in turns[24:]]
+        assert waits[0] == 5.0
+        assert waits[-1] == 0.0
+        begin = asyncio.get_running_loop().time()
+        await p.enter(1)
+        return asyncio.get_running_loop().time() - begin
+
+    assert 5 <= run(work) < 5.1
 
 
 def test_the_limit_never_falls_below_one() -> None:

@@ -47,8 +47,11 @@ class _Problems:
     num: int = 0
     num_faults: int = 0
     last: str = ""
+    wait: float = 0.0
+    """How long the server asked this request, and nobody else, to wait."""
 
     def add(self, what: str, is_pause: bool = False) -> str:
+        self.wait = 0.0
         self.num += 1
         self.num_faults += not is_pause
         self.last = what
@@ -144,7 +147,7 @@ class HttpClient:
         problems = _Problems()
         while problems.num_faults <= self.endpoint.max_retries and (deadline is None or now() < deadline):
             if problems.num:
-                await pace.sleep(self._backoff(problems.num))
+                await pace.sleep(max(problems.wait, self._backoff(problems.num)))
             turn = await pace.enter(asked.about, at_once=problems.num > 0)
             deadline = deadline or turn.started + self.endpoint.deadline_seconds
             used = 0
@@ -190,9 +193,8 @@ class HttpClient:
         (self.replies.lose if may_be_billed(answer.status) else self.replies.fail)(attempt, said)
         await self._check_refusal(transport, answer, said)
         problems.add(said, is_pause=answer.status == 429)
-        if says_slow_down(answer.status):
-            pace.refused(turn)
-        pace.pause(retry_after(answer.headers) or 0.0)
+        seconds = retry_after(answer.headers) or 0.0
+        problems.wait = pace.refused(turn, seconds) if says_slow_down(answer.status) else seconds
         return None
 
     async def _check_refusal(self, transport: Transport | SdkTransport, answer: HttpReply, said: str) -> None:

@@ -16,8 +16,11 @@ from tutelage.chat.protocol import StoppedError
 
 _FIRST_LIMIT = 32
 _RISE = 0.05
-_STRAY_SHARE = 0.1
-"""Below this share of the replies a 429 is a stray: waited out, but no sign of too many at once."""
+_STRAY_SHARE = 0.3
+"""Below this share of the last answers a 429 is a stray: that request waits, and nobody else does."""
+
+_LAST_ANSWERS = 16
+"""About how many answers that share is of."""
 
 _SLACK_SECONDS = 0.25
 """Requests that a busy moment held back this long may leave together; a server's own bucket is as deep."""
@@ -63,7 +66,7 @@ class Pace:
         self._tokens = _Bucket(endpoint.tokens_per_minute) if endpoint.tokens_per_minute else None
         self._paused_until = 0.0
         self._cut_at: float | None = None
-        self._replies_since_refusal = 0
+        self._refusals = 0.25  # of the last answers; before the first one there is no sign that all is well
         self._waiting: deque[_Waiter] = deque()
         self._retrying: deque[_Waiter] = deque()
         """Those who go before all who wait; in their own order, so that none of them is passed over for ever."""
@@ -111,18 +114,28 @@ class Pace:
 
     def replied(self) -> None:
         """Take notice of a reply: there may be room for more."""
-        self._replies_since_refusal += 1
+        self._refusals -= self._refusals / _LAST_ANSWERS
         by = 1.0 if self._cut_at is None else max(1.0 / self._limit, _RISE)
         self._limit = min(float(self._most), self._limit + by)
 
-    def refused(self, turn: Turn) -> None:
-        """Take notice that the server says it is too much; requests that left together count as one."""
-        is_stray = self._replies_since_refusal >= 1 / _STRAY_SHARE
-        self._replies_since_refusal = 0
-        if is_stray or (self._cut_at is not None and turn.started < self._cut_at):
-            return
-        self._cut_at = self._loop.time()
-        self._limit = max(1.0, self._limit / 2)
+    def refused(self, turn: Turn, seconds: float) -> float:
+        """Take notice that the server says it is too much; requests that left together count as one.
+
+        Args:
+            turn: of the request that was refused.
+            seconds: how long the server asks to wait.
+
+        Returns:
+            How long this request is to wait by itself: nothing, if all do.
+        """
+        self._refusals += (1.0 - self._refusals) / _LAST_ANSWERS
+        if self._refusals < _STRAY_SHARE:
+            return seconds
+        self.pause(seconds)
+        if self._cut_at is None or turn.started >= self._cut_at:
+            self._cut_at = self._loop.time()
+            self._limit = max(1.0, self._limit / 2)
+        return 0.0
 
     def pause(self, seconds: float) -> None:
         """Let no request start for `seconds` from now, whichever task it belongs to."""
