@@ -66,7 +66,7 @@ class Pace:
         self._tokens = _Bucket(endpoint.tokens_per_minute) if endpoint.tokens_per_minute else None
         self._paused_until = 0.0
         self._cut_at: float | None = None
-        self._refusals = 0.25  # of the last answers; before the first one there is no sign that all is well
+        self._refusals = _STRAY_SHARE  # of the last answers; before the first one there is no sign of a stray
         self._waiting: deque[_Waiter] = deque()
         self._retrying: deque[_Waiter] = deque()
         """Those who go before all who wait; in their own order, so that none of them is passed over for ever."""
