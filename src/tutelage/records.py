@@ -18,11 +18,12 @@ Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length", "filtered", "unknown"]
 Outcome = Literal["LEFT", "RIGHT", "TIE", "INVALID"]
 Order = Literal["left_first", "right_first"]
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def digest(value: object, length: int = 16) -> str:
     """Return the first `length` hex digits of the SHA-256 of `value` as canonical JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = _CANONICAL.encode(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 

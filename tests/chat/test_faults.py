@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import importlib
 import json
 import pkgutil
 import re
+import time
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -15,13 +17,14 @@ from asking import MakeClient, Serve, question
 from stub_faults import ApiError, HttpError
 from stub_server import StubServer
 from tutelage.chat import ChatFailure, ChatReply, ask
-from tutelage.chat.faults import cause, may_be_billed, wants_retry
+from tutelage.chat.faults import cause, clean, may_be_billed, retry_after, server_message, wants_retry
 from tutelage.errors import AuthenticationError, ChatError, QuotaError, RequestError, UnknownModelError
 
 httpx2 = pytest.importorskip("httpx2", reason="the SDKs are the oracles of these tests")
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
 
+KEY = "sk-very-secret-0123456789"
 SDKS = [openai.OpenAI(api_key="x"), anthropic.Anthropic(api_key="x")]
 SPECIAL: dict[int, type[ChatError]] = {
     401: AuthenticationError,
@@ -168,3 +171,56 @@ def test_an_answer_that_a_gateway_did_not_wait_for_counts_at_the_most(client: Ma
             asker = client(server)
             ask(asker, [question(f"status {status}")])
             assert asker.bill().lost.requests == lost
+
+
+# ---- statuses, waits and messages -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        *[(400, RequestError), (401, AuthenticationError), (402, QuotaError), (403, AuthenticationError)],
+        *[(404, UnknownModelError), (413, RequestError), (418, RequestError), (422, RequestError)],
+        *[(204, RequestError), (302, RequestError), (408, None), (409, None), (429, None), (500, None)],
+        (529, None),
+    ],
+)
+def test_every_status_has_one_meaning(status: int, error: type[ChatError] | None) -> None:
+    assert cause(status, b"<html>") is error
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"code": "insufficient_quota"}}', b'{"type": "insufficient_quota"}'])
+def test_a_rate_limit_that_is_a_lack_of_credit_is_not_waited_for(body: bytes) -> None:
+    assert cause(429, body) is QuotaError
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+    assert retry_after({"Retry-After": "1.5"}) == 1.5
+    assert retry_after({"Retry-After": "-3"}) == 0
+    assert retry_after({"Retry-After": "inf"}) == float("inf")
+    in_a_minute = retry_after({"Retry-After": email.utils.formatdate(time.time() + 60, usegmt=True)})
+    assert in_a_minute is not None
+    assert 55 < in_a_minute < 61
+    assert [retry_after(h) for h in ({}, {"Retry-After": "soon"}, {"Retry-After": "nan"})] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"message": "too long"}}',
+        b'{"message": "too long"}',
+        b'{"detail": "too long"}',
+        b'{"error": "too long"}',
+        b"too long",
+    ],
+)
+def test_the_servers_message_is_found_in_every_usual_shape(body: bytes) -> None:
+    assert server_message(body, None) == "too long"
+
+
+def test_a_foreign_message_is_short_printable_and_without_the_key() -> None:
+    hostile = f"a\x1b[31m\x00b\n\u202ec {KEY} " + "x" * 10_000
+    said = clean(hostile, KEY)
+    assert said.isprintable()
+    assert said.startswith("a [31m b c [key] xx")
+    assert len(said) < 310

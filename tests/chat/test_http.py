@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
 import socket
 import time
@@ -15,7 +14,6 @@ from aiohttp import web
 from asking import MakeClient, Serve, question
 from stub_server import StubServer, always, first
 from tutelage.chat import ChatReply, ChatRequest, HttpClient
-from tutelage.chat.faults import cause, clean, retry_after, server_message
 from tutelage.errors import (
     AuthenticationError,
     ChatError,
@@ -346,56 +344,3 @@ def test_a_redirect_is_not_followed_since_it_would_carry_the_key_away(client: Ma
     with pytest.raises(RequestError, match="check base_url"):
         asyncio.run(run())
     assert hits == ["/v1/chat/completions"]
-
-
-# ---- the meaning of refusals, without a network -----------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        *[(400, RequestError), (401, AuthenticationError), (402, QuotaError), (403, AuthenticationError)],
-        *[(404, UnknownModelError), (413, RequestError), (418, RequestError), (422, RequestError)],
-        *[(204, RequestError), (302, RequestError), (408, None), (409, None), (429, None), (500, None)],
-        (529, None),
-    ],
-)
-def test_every_status_has_one_meaning(status: int, error: type[ChatError] | None) -> None:
-    assert cause(status, b"<html>") is error
-
-
-@pytest.mark.parametrize("body", [b'{"error": {"code": "insufficient_quota"}}', b'{"type": "insufficient_quota"}'])
-def test_a_rate_limit_that_is_a_lack_of_credit_is_not_waited_for(body: bytes) -> None:
-    assert cause(429, body) is QuotaError
-
-
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
-    assert retry_after({"Retry-After": "1.5"}) == 1.5
-    assert retry_after({"Retry-After": "-3"}) == 0
-    assert retry_after({"Retry-After": "inf"}) == float("inf")
-    in_a_minute = retry_after({"Retry-After": email.utils.formatdate(time.time() + 60, usegmt=True)})
-    assert in_a_minute is not None
-    assert 55 < in_a_minute < 61
-    assert [retry_after(h) for h in ({}, {"Retry-After": "soon"}, {"Retry-After": "nan"})] == [None] * 3
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"error": {"message": "too long"}}',
-        b'{"message": "too long"}',
-        b'{"detail": "too long"}',
-        b'{"error": "too long"}',
-        b"too long",
-    ],
-)
-def test_the_servers_message_is_found_in_every_usual_shape(body: bytes) -> None:
-    assert server_message(body, None) == "too long"
-
-
-def test_a_foreign_message_is_short_printable_and_without_the_key() -> None:
-    hostile = f"a\x1b[31m\x00b\n\u202ec {KEY} " + "x" * 10_000
-    said = clean(hostile, KEY)
-    assert said.isprintable()
-    assert said.startswith("a [31m b c [key] xx")
-    assert len(said) < 310
