@@ -108,7 +108,8 @@ class Ledger:
 
     def bill(self) -> Bill:
         """Return the account as `record.json` has it, without what is in flight."""
-        return Bill(paid=self.paid, reused=self.reused, lost=self.lost, price=self.price)
+        paid, reused, lost = (_rounded(usage) for usage in (self.paid, self.reused, self.lost))
+        return Bill(paid=paid, reused=reused, lost=lost, price=self.price)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -135,6 +136,11 @@ class Ledger:
             f"{self.name}: the budget ends here ({'; '.join(parts)}). All replies are kept; the same command with "
             "a larger budget goes on from here"
         )
+
+
+def _rounded(usage: Usage) -> Usage:
+    """Return `usage` without the tail that adding up thousands of fractions leaves: to a billionth of a dollar."""
+    return usage if usage.dollars is None else usage.model_copy(update={"dollars": round(usage.dollars, 9)})
 
 
 def _minus(total: Usage, part: Usage) -> Usage:
