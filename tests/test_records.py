@@ -224,3 +224,15 @@ def test_the_tree_at_the_top_of_the_errors_names_every_error_and_no_other() -> N
     drawn = {word.strip(" │├└─") for word in str(errors.__doc__).split() if word.endswith("Error")}
     assert drawn == defined
     assert all(issubclass(getattr(errors, name), errors.TutelageError) for name in defined)
+
+
+def test_a_record_that_is_nested_is_not_hashed_again_and_a_copy_with_other_content_is() -> None:
+    completion = Completion(prompt_id=Prompt.of("x").id, author="a", text="one")
+    other = completion.model_copy(update={"text": "two"})
+    assert other == Completion(prompt_id=completion.prompt_id, author="a", text="two")
+    assert other.id != completion.id
+    assert completion.model_copy() == completion
+    pair = Pair(left=completion, right=other)
+    assert pair.left is completion
+    with pytest.raises(ValidationError, match="does not belong to this content"):
+        Pair.model_validate(pair.model_dump() | {"left": other.model_dump() | {"id": completion.id}})

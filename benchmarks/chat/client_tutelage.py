@@ -13,6 +13,7 @@ from texts import Texts, pairs, prompts
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, Endpoint, HttpClient, ask_each
 from tutelage.critic.questions import Heard, questions, verdict_of
 from tutelage.critic.template import Template
+from tutelage.garbage import rarer_collection
 from tutelage.records import Completion, Message, Pair, Prompt, Sampling, Verdict
 
 MAX_TOKENS = 256
@@ -79,7 +80,8 @@ def main() -> None:
     run = {"requests": ask, "pairs": judge}[args.what]
     measured = Measured()
     endpoint = Endpoint(provider="openai", model="stub", base_url=f"{args.url}/v1", max_concurrency=args.connections)
-    num_replies = asyncio.run(run(HttpClient(endpoint, args.folder / "replies.jsonl"), args.num))
+    with rarer_collection():  # as the stages do
+        num_replies = asyncio.run(run(HttpClient(endpoint, args.folder / "replies.jsonl"), args.num))
     measured.report(num_replies, tutelage=tutelage.__version__, aiohttp=aiohttp.__version__)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -49,8 +49,17 @@ class Identified(Record):
             raise ValueError("id is empty; leave it out or give the hash of the content")
         return data
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; one with other content gets an id of its own, and is checked like any record."""
+        if not update:
+            return super().model_copy(deep=deep)
+        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "id"}
+        return type(self)(**fields | dict(update))
+
     @model_validator(mode="after")
     def _fill_id(self) -> Self:
+        if self.id and "id" not in self.model_fields_set:
+            return self  # filled below, when this very record was made: it is nested in another one now
         expected = digest(self.identity())
         if self.id and self.id != expected:
             raise ValueError(f"id {self.id} does not belong to this content (expected {expected})")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 
 from tutelage.chat.protocol import ChatFailure, ChatReply, ChatRequest, Client, StoppedError
 from tutelage.errors import RequestError, UnavailableError
+from tutelage.garbage import rarer_collection
 from tutelage.progress import say
 
 MAX_TASKS = 1024
@@ -51,7 +51,7 @@ async def ask_each(
         KeyboardInterrupt: on a signal, once nothing is in flight any more.
     """
     asking = _Asking(client, requests, on_reply, max_consecutive_failures)
-    with on_signal(asking.interrupt), _rarer_garbage_collection():
+    with on_signal(asking.interrupt), rarer_collection():
         await asking.run()
 
 
@@ -180,14 +180,3 @@ def on_signal(act: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, was in before.items():
             signal.signal(number, was)
-
-
-@contextlib.contextmanager
-def _rarer_garbage_collection() -> Iterator[None]:
-    """Look for cycles a hundred times less often: requests leave none, and looking took a quarter of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(100 * before[0], *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tutelage.chat import ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig, build, fields_of, merge_words, split_word
 from tutelage.disk import disk_errors
+from tutelage.garbage import rarer_collection
 from tutelage.inputs import Input
 from tutelage.progress import human_seconds, say
 from tutelage.records import Bill, Usage
@@ -74,7 +76,9 @@ class Stage(Generic[C, I]):
             done = work.finished()
             if done is not None:  # by another process, between our look and our lock
                 return done
-            made = self.body(config, inputs, work)
+            # A stage that asks makes records by the ten thousand; one that trains frees memory in cycles.
+            with rarer_collection() if self.plan is not None else nullcontext():
+                made = self.body(config, inputs, work)
             records = {
                 name: value.record()
                 for name in type(inputs).model_fields
