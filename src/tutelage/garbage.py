@@ -12,7 +12,7 @@ _YOUNG_OBJECTS = 70_000
 
 @contextlib.contextmanager
 def rarer_collection() -> Iterator[None]:
-    """Search rarely: records, requests and replies leave no cycles, and the search can take a quarter of the time."""
+    """Search rarely: records, requests and replies leave no cycles to find."""
     before = gc.get_threshold()
     gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
     try:

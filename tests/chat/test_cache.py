@@ -95,7 +95,7 @@ def test_prune_by_age_keeps_what_is_younger(folder: Path) -> None:
 def test_nothing_is_pruned_while_somebody_asks_and_nobody_asks_while_it_is_pruned(folder: Path) -> None:
     asking = Journal(folder / "replies.jsonl")
     asking.replies(digest("0", 64))
-    with pytest.raises(StoreError, match="another process is asking now"):
+    with pytest.raises(StoreError, match="another process is asking or pruning now"):
         prune(Prune(artifacts=folder))
     asking.close()
     prune(Prune(artifacts=folder))

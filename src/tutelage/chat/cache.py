@@ -157,8 +157,12 @@ def _alone(path: Path) -> Iterator[None]:
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What was opened may have been replaced before it was locked, by another prune.
+            is_ours = os.path.samestat(os.fstat(file.fileno()), path.stat())
         except BlockingIOError:
-            raise StoreError(f"{path}: another process is asking now; wait for it, then prune") from None
+            is_ours = False
+        if not is_ours:
+            raise StoreError(f"{path}: another process is asking or pruning now; wait for it, then prune")
         yield
 
 

@@ -9,11 +9,8 @@ from tutelage.chat.endpoint import Endpoint
 from tutelage.chat.journal import Journal
 from tutelage.chat.prices import cost, how_to_know
 from tutelage.chat.protocol import ChatRequest
-from tutelage.chat.providers import wire
+from tutelage.chat.providers import BYTES_PER_TOKEN, wire
 from tutelage.records import Price, Record
-
-BYTES_PER_TOKEN = 4
-"""The usual rule of thumb; exact counts need the model's own tokenizer, which APIs do not hand out."""
 
 
 class Estimate(Record):

@@ -15,6 +15,8 @@ from tutelage.records import Sampling, StopReason, Usage
 Body = dict[str, Any]
 _DENSE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 _TEMPLATE_TOKENS = 256
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb; exact counts need the model's own tokenizer, which APIs do not hand out."""
 
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "stop",
@@ -61,7 +63,7 @@ def wire(endpoint: Endpoint, request: ChatRequest) -> Wire:
     body = build(endpoint, request)
     data = canonical(body)
     sampling = sent_sampling(body)
-    about = len(data) // 4 + (sampling.max_tokens or 0)
+    about = len(data) // BYTES_PER_TOKEN + (sampling.max_tokens or 0)
     return Wire(data, _key(endpoint, data, request), sampling, _most(data, sampling), about)
 
 

@@ -1,7 +1,7 @@
 """Where the rows of a long file begin, by key: a hash table in two flat arrays.
 
-A dictionary would do the same at ten times the memory; a journal of a million replies has to fit beside
-everything else.
+A dictionary would do the same, but every entry would be three Python objects; a journal of a million replies has
+to fit beside everything else.
 """
 
 from __future__ import annotations

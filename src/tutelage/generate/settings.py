@@ -26,7 +26,7 @@ class Drawing(Group):
 
 
 _BYTES_PER_TOKEN = 4
-"""The usual rule of thumb; see `chat.estimate`."""
+"""The usual rule of thumb; see `chat.providers`."""
 
 
 def placeholders(prompts: Sequence[Prompt], drawing: Drawing, num: int) -> list[Completion]:
