@@ -12,9 +12,10 @@ from typing import TypeVar
 from pydantic import Field
 
 from tutelage.chat import Budget
+from tutelage.chat.prices import how_to_know
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.rows import read_completions, read_prompts
-from tutelage.errors import BudgetError, ConfigError, DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished, Model, Prompts, Rows
 from tutelage.measure.win_rate import paired_difference, scores
 from tutelage.progress import say
@@ -115,6 +116,7 @@ def run(recipe: Recipe) -> Road:
         TutelageError: of the stage that failed; what was finished stays, and the same call goes on.
     """
     started = time.time()
+    check_prices(recipe)
     check_inputs(recipe)
     of = recipe.of
     made: list[Artifact] = []
@@ -152,21 +154,36 @@ def within(recipe: Recipe, config: AnyAsking, made: Sequence[Artifact]) -> AnyAs
     """Return a stage's settings with no more budget than the road has left after `made`.
 
     Raises:
-        BudgetError: nothing is left.
+        ConfigError: what an earlier stage cost is unknown, so that nobody can say what is left.
     """
     bills = [artifact.record.bill for artifact in made if artifact.record.bill is not None]
     spent = Usage.total(usage for bill in bills for usage in (bill.paid, bill.lost))
     whole, own = recipe.budget, config.budget
-    usd = None if whole.usd is None else whole.usd - (spent.dollars or 0.0)
-    tokens = None if whole.tokens is None else whole.tokens - spent.tokens
-    if (usd or 0.0) < 0 or (tokens or 0) < 0:
-        raise BudgetError(
-            f"{recipe.name}: the budget of the road is used up ({spent.tokens:,} tokens, "
-            f"${spent.dollars or 0.0:.2f}); the same command with a larger budget.usd or budget.tokens goes on"
+    if whole.usd is not None and spent.dollars is None:
+        raise ConfigError(
+            f"budget.usd: what earlier stages of {recipe.name} cost is unknown, since their model had no price when "
+            "they were made; use budget.tokens"
         )
+    usd = None if whole.usd is None else max(0.0, whole.usd - (spent.dollars or 0.0))
+    tokens = None if whole.tokens is None else max(0, whole.tokens - spent.tokens)
     usd = min((limit for limit in (usd, own.usd) if limit is not None), default=None)
     tokens = min((limit for limit in (tokens, own.tokens) if limit is not None), default=None)
     return config.model_copy(update={"budget": Budget(usd=usd, tokens=tokens)})
+
+
+def check_prices(recipe: Recipe) -> None:
+    """Refuse a budget in dollars for a model without a price, before anything is trained or paid for.
+
+    Raises:
+        ConfigError: names the model.
+    """
+    teacher = recipe.teach.teacher if recipe.completions is None else None
+    asked = (recipe.teach, teacher), (recipe.label, recipe.label.critic), (recipe.evaluate, recipe.evaluate.judge)
+    for config, endpoint in asked:
+        if endpoint is None or endpoint.provider == "miniature":
+            continue
+        if (recipe.budget.usd, config.budget.usd) != (None, None) and endpoint.known_price() is None:
+            raise ConfigError(f"budget.usd: {how_to_know(endpoint.model)}, or use budget.tokens")
 
 
 def check_inputs(recipe: Recipe) -> None:

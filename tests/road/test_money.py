@@ -12,6 +12,10 @@ import pytest
 from running import command, narrating, tutelage
 from small_road import record, world
 from stub_server import StubServer
+from tutelage.chat import Budget
+from tutelage.errors import ConfigError
+from tutelage.pipeline import Recipe, within
+from tutelage.store import Artifact
 
 PRICE = ["teacher.price.input=2", "teacher.price.output=8"]
 
@@ -106,6 +110,30 @@ def test_a_road_is_estimated_from_its_recipe_and_held_to_one_budget(tmp_path: Pa
     paid = sum(bill["paid"]["input_tokens"] + bill["paid"]["output_tokens"] for bill in bills)
     assert paid == sum(server.billed_tokens())
     assert sum(bill["paid"]["dollars"] for bill in bills) <= most
+
+
+def test_a_road_with_a_budget_in_dollars_and_a_model_without_a_price_does_not_begin(tmp_path: Path) -> None:
+    world(tmp_path)
+    critic = ["label.critic=local", "label.critic.model=stub"]
+    for budget in ("budget.usd=5", "label.budget.usd=5"):
+        assert "price of stub unknown" in refused(tmp_path, "run", "recipe.yaml", *critic, budget)
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_what_cost_an_unknown_sum_leaves_no_budget_in_dollars_but_one_in_tokens(tmp_path: Path) -> None:
+    recipe = Recipe.load(world(tmp_path) / "recipe.yaml", [f"artifacts={tmp_path / 'a'}"])
+    with StubServer() as server:
+        words = [*teaching(server, tmp_path, 2), f"artifacts={tmp_path / 'a'}"]
+        made = [Artifact.open(tutelage(tmp_path, *words).stdout.strip())]
+    asking = recipe.label
+    in_dollars = recipe.model_copy(update={"budget": Budget(usd=5)})
+    with pytest.raises(ConfigError, match="cost is unknown"):
+        within(in_dollars, asking, made)
+    in_tokens = recipe.model_copy(update={"budget": Budget(tokens=100)})
+    paid = sum(server.billed_tokens())
+    assert within(in_tokens, asking, made).budget == Budget(tokens=100 - paid)
+    used_up = recipe.model_copy(update={"budget": Budget(tokens=1)})
+    assert within(used_up, asking, made).budget == Budget(tokens=0)
 
 
 def bill_of(path: Path) -> Any:
