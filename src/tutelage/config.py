@@ -134,6 +134,8 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
         if shorthand and not (group and value in preset_names(group)):
             return {shorthand: value}
         return _expand(cls, _preset(group, value, key), key)
+    if isinstance(value, list) and shorthand and typing.get_origin(cls.model_fields[shorthand].annotation) is tuple:
+        return {shorthand: value}  # verdicts=[a,b]
     if not isinstance(value, dict):
         return value
     tree: Tree = dict(value)

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length", "filtered", "unknown"]
 Outcome = Literal["LEFT", "RIGHT", "TIE", "INVALID"]
-Order = Literal["left_first", "right_first"]
+Order = Literal["left_first", "right_first", "left_alone", "right_alone"]
+"""How a pair was shown: both completions in this order, or (pointwise, or to a reward model) one alone."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -248,6 +249,7 @@ class Verdict(Identified):
     critic: str
     replies: tuple[str, ...]
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    """That the left completion is the better one, if the critic says so; the mean over the orders asked."""
     usage: Usage = Usage()
 
     def identity(self) -> object:
@@ -308,7 +310,7 @@ class WinRate(Record):
 
     `standard_error` (percentage points) is over prompts for one trained model; it says nothing of the
     spread between training runs, and it is None for a single prompt. `invalid` verdicts are left out of
-    `rate` and counted here.
+    `rate` and counted here, and so are the `missing` ones: prompts without a verdict at all.
     """
 
     policy: str
@@ -318,5 +320,20 @@ class WinRate(Record):
     losses: int
     ties: int
     invalid: int
+    missing: int = 0
     rate: float
     standard_error: float | None
+    length_controlled: float | None = None
+    """As AlpacaEval 2 defines it; None where it was not asked for or is not defined."""
+
+    @property
+    def num_prompts(self) -> int:
+        """How many prompts were to be judged."""
+        return self.wins + self.losses + self.ties + self.invalid + self.missing
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The rate if every invalid or missing verdict were a loss, and if it were a win."""
+        unknown, judged = self.invalid + self.missing, self.wins + self.losses + self.ties
+        total = self.rate * judged
+        return total / self.num_prompts, (total + 100 * unknown) / self.num_prompts
