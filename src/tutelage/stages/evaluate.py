@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tutelage.chat import Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
@@ -13,8 +12,9 @@ from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.win_rate import win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
-from tutelage.stages.asking import Asking, Judging, judge_pairs, judge_requests
+from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
+from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Made, Work
 
@@ -22,7 +22,7 @@ from tutelage.store import Made, Work
 class Config(StageConfig, Asking):
     """Who judges and how, and how the policy's completions are drawn if it is a model."""
 
-    judge: Endpoint = Field(description="the model that decides; better not the critic, whose taste was trained on")
+    judge: Critic = Field(description="the model that decides; better not the critic, whose taste was trained on")
     judging: Judging = Field(Judging(), description="how pairs are shown")
     drawing: Drawing = Field(Drawing(), description="how the policy's completions are drawn")
 
@@ -46,15 +46,15 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
     asked, same = pairs_of(policy, by_prompt, work.count)
     by_id = {p.id: p for p in prompts}
-    judge, verdicts, bill = judge_pairs(config.judge, config.judging, config, asked, by_id, work)
-    verdicts += [_tie(pair, judge) for pair in same]
+    judged = judge_pairs(config.judge, config.judging, config, asked, by_id, work)
+    verdicts = judged.verdicts + [_tie(pair, judged.critic) for pair in same]
     work.write(PROMPTS, prompts)
     work.write(VERDICTS, verdicts)
-    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judge)
+    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judged.critic)
     work.count("prompts judged", len(verdicts))
     return Made(
         usage=Usage.total(v.usage for v in verdicts),
-        bill=bill,
+        bill=judged.bill,
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
@@ -70,7 +70,7 @@ def plan(config: Config, inputs: Inputs) -> Plan:
     else:
         policy = placeholders(prompts, config.drawing, 1)
     asked, _ = pairs_of(policy, by_prompt, quiet)
-    return Plan(config.judge, judge_requests(config.judging, asked, {p.id: p for p in prompts})[1])
+    return Plan(config.judge, judge_requests(config.judge, config.judging, asked, {p.id: p for p in prompts})[1])
 
 
 def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str, Completion]]:
