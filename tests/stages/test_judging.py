@@ -107,3 +107,19 @@ def test_what_is_not_judged_is_counted(tmp_path: Path) -> None:
     made = run(tmp_path, policy, [row("Work out 1 plus 1.", "x", "you"), row("Work out 2 plus 2.", "y", "you")])
     assert made.record.counts["not judged: further completions of the policy"] == 2
     assert made.record.counts["prompts without a completion of the policy"] == 1
+
+
+def test_a_completion_that_says_nothing_is_judged_and_not_left_out(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", "", "me"), row("Work out 2 plus 2.", "4.", "me")]
+    made = run(tmp_path, policy, [row(f"Work out {i} plus {i}.", f"{2 * i}.", "you") for i in (1, 2)])
+    assert made.record.win_rate is not None
+    assert (made.record.win_rate.losses, made.record.win_rate.ties, made.record.win_rate.missing) == (1, 1, 0)
+
+
+def test_prompts_without_a_verdict_are_missing_and_bound_the_win_rate(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", "2.", "me")]
+    made = run(tmp_path, policy, [row(f"Work out {i} plus {i}.", f"{2 * i}.", "you") for i in (1, 2, 3, 4)])
+    rate = made.record.win_rate
+    assert rate is not None
+    assert (rate.ties, rate.missing, rate.num_prompts) == (1, 3, 4)
+    assert rate.bounds == (12.5, 87.5)

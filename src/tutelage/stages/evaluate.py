@@ -40,7 +40,10 @@ class Inputs(Group):
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy)."""
+    """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy).
+
+    Beside them what alpaca_eval writes: model_outputs.json, annotations.json and leaderboard.csv.
+    """
     prompts, by_prompt = read_baseline(inputs, work.count)
     policy = list(_one_each(_policy_completions(config, inputs, prompts, work), "policy").values())
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
@@ -50,7 +53,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     verdicts = judged.verdicts + [_tie(pair, judged.critic) for pair in same]
     work.write(PROMPTS, prompts)
     work.write(VERDICTS, verdicts)
-    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judged.critic)
+    wanted = len(prompts) + work.counts["prompts without a baseline completion"]
+    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judged.critic, wanted)
     work.count("prompts judged", len(verdicts))
     return Made(
         usage=Usage.total(v.usage for v in verdicts),
@@ -65,7 +69,7 @@ def plan(config: Config, inputs: Inputs) -> Plan:
     quiet = lambda what, num: None  # noqa: E731 - the body counts
     prompts, by_prompt = read_baseline(inputs, quiet)
     if inputs.completions is not None:
-        found = read_completions(inputs.completions, None, quiet)[1]
+        found = read_completions(inputs.completions, None, quiet, keep_empty=True)[1]
         policy = list(_one_each(_firsts(found, set(by_prompt), "policy", quiet), "policy").values())
     else:
         policy = placeholders(prompts, config.drawing, 1)
@@ -79,7 +83,7 @@ def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str,
     Raises:
         DataError: the baseline has none for any of the prompts, or several for one.
     """
-    prompts, baseline = read_completions(inputs.baseline, None, count)
+    prompts, baseline = read_completions(inputs.baseline, None, count, keep_empty=True)
     if inputs.prompts is not None:
         prompts = read_prompts(inputs.prompts, count)
     wanted = {p.id for p in prompts}
@@ -151,7 +155,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
         raise ConfigError("tutelage evaluate: give model= (to draw from) or completions=, one of them")
     if inputs.completions is not None:
         wanted = {p.id for p in prompts}
-        found = read_completions(inputs.completions, None, work.count)[1]
+        found = read_completions(inputs.completions, None, work.count, keep_empty=True)[1]
         kept = _firsts(found, wanted, "policy", work.count)
     else:
         require("train", "tutelage evaluate")
