@@ -13,7 +13,9 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.extras import require
 from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
+from tutelage.measure.alpaca_eval import dataset_of, metrics
 from tutelage.measure.annotations import annotations_of, write_annotations
+from tutelage.measure.leaderboard import write_leaderboard
 from tutelage.measure.win_rate import win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict, WinRate
 from tutelage.stages.asking import Asking
@@ -77,8 +79,9 @@ def _write_as_alpaca_eval(
 ) -> None:
     outputs = [{"instruction": prompts[c.prompt_id].text, "output": c.text, "generator": rate.policy} for c in policy]
     write_atomically(work.path / OUTPUTS, dump_json(outputs, indent=2) + "\n")
-    rows = annotations_of(verdicts, prompts, rate.baseline, rate.policy, lambda instruction: None)
+    rows = annotations_of(verdicts, prompts, rate.baseline, rate.policy, dataset_of)
     write_annotations(work.path / ANNOTATIONS, rows)
+    write_leaderboard(work.path / LEADERBOARD, {rate.policy: metrics(rows)})
 
 
 def plan(config: Config, inputs: Inputs) -> Plan:
