@@ -19,6 +19,8 @@ from tutelage.measure.annotations import UNKNOWN, Annotation
 from tutelage.measure.win_rate import mean_and_error
 
 NUM_INSTRUCTIONS = 805
+Instructions = Mapping[str, tuple[int, str]]
+"""A set of instructions: place (from 0) and dataset of each, by `instruction_key`."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,16 @@ def metrics(annotations: Sequence[Annotation]) -> Metrics:
     )
 
 
-def metrics_by_dataset(annotations: Sequence[Annotation]) -> dict[str, Metrics | None]:
+def metrics_by_dataset(
+    annotations: Sequence[Annotation], known: Instructions | None = None
+) -> dict[str, Metrics | None]:
     """Return the figures of each dataset, by its name; None where no row of it has a preference.
 
-    A row that names no dataset is looked up among the 805 instructions.
+    A row that names no dataset is looked up among the known instructions (None: AlpacaEval's 805).
     """
     groups: dict[str, list[Annotation]] = {}
     for a in annotations:
-        groups.setdefault(a.dataset or dataset_of(a.instruction) or UNKNOWN, []).append(a)
+        groups.setdefault(a.dataset or dataset_of(a.instruction, known) or UNKNOWN, []).append(a)
     return {
         name: metrics(rows) if any(a.score is not None for a in rows) else None
         for name, rows in sorted(groups.items())
@@ -84,8 +88,8 @@ def metrics_by_dataset(annotations: Sequence[Annotation]) -> dict[str, Metrics |
 
 
 @lru_cache(maxsize=1)
-def _instructions() -> Mapping[str, tuple[int, str]]:
-    """The position and the dataset of each instruction, by the beginning of its hash: the texts are not ours."""
+def the_805() -> Instructions:
+    """Return AlpacaEval's instructions; all are different. Their texts are not ours to give away."""
     text = (resources.files("tutelage") / "measure" / "alpaca_eval_instructions.txt").read_text("utf-8")
     rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
     return {key: (position, dataset) for position, (key, dataset) in enumerate(rows)}
@@ -96,68 +100,82 @@ def instruction_key(instruction: str) -> str:
     return hashlib.sha256(instruction.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def position_of(instruction: str) -> int | None:
-    """Return the instruction's place (0 to 804) in AlpacaEval's own order, or None if it is not one of them."""
-    found = _instructions().get(instruction_key(instruction))
+def position_of(instruction: str, known: Instructions | None = None) -> int | None:
+    """Return the instruction's place, from 0, in AlpacaEval's own order (or that of `known`); None if it has none."""
+    found = (the_805() if known is None else known).get(instruction_key(instruction))
     return None if found is None else found[0]
 
 
-def dataset_of(instruction: str) -> str | None:
-    """Return the part of AlpacaEval that the instruction comes from, or None if it is not in it."""
-    found = _instructions().get(instruction_key(instruction))
+def dataset_of(instruction: str, known: Instructions | None = None) -> str | None:
+    """Return the part of AlpacaEval (or of `known`) that the instruction comes from, or None if it is not in it."""
+    found = (the_805() if known is None else known).get(instruction_key(instruction))
     return None if found is None else found[1]
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How the rows relate to AlpacaEval's 805 instructions, all of which are different."""
+    """How the rows relate to the instructions that AlpacaEval consists of."""
 
+    num_wanted: int
     num_rows: int
     num_present: int
-    """How many of the 805 are there at least once."""
+    """How many of the wanted instructions are there at least once."""
     num_repeated: int
-    """Rows beyond the first of an instruction, AlpacaEval's or not."""
+    """Rows beyond the first of an instruction, wanted or not."""
     num_foreign: int
-    """Rows whose instruction is not one of the 805."""
+    """Rows whose instruction is not a wanted one."""
 
     @property
     def num_absent(self) -> int:
-        """How many of the 805 are not there."""
-        return NUM_INSTRUCTIONS - self.num_present
+        """How many of the wanted instructions are not there."""
+        return self.num_wanted - self.num_present
 
     @property
     def is_complete(self) -> bool:
-        """True if each of the 805 is there exactly once, and nothing else: only this is AlpacaEval."""
-        return self.num_rows == self.num_present == NUM_INSTRUCTIONS
+        """True if each wanted instruction is there exactly once, and nothing else: only this is AlpacaEval."""
+        return self.num_rows == self.num_present == self.num_wanted
 
     def __str__(self) -> str:
         if self.is_complete:
-            return f"all {NUM_INSTRUCTIONS} AlpacaEval instructions, each once"
+            return f"all {self.num_wanted} AlpacaEval instructions, each once"
         found = {
-            "absent": self.num_absent,
-            "in rows that repeat an instruction": self.num_repeated,
-            "in rows of other instructions": self.num_foreign,
+            "instructions are absent": self.num_absent,
+            "rows repeat an instruction": self.num_repeated,
+            "rows hold other instructions": self.num_foreign,
         }
         why = ", ".join(f"{num} {what}" for what, num in found.items() if num)
-        return f"{self.num_present} of {NUM_INSTRUCTIONS}: not an AlpacaEval win rate ({why})"
+        return f"{self.num_present} of {self.num_wanted}: not an AlpacaEval win rate ({why})"
 
 
-def coverage(annotations: Sequence[Annotation]) -> Coverage:
-    """Return which of the 805 instructions the rows hold."""
+def coverage(annotations: Sequence[Annotation], known: Instructions | None = None) -> Coverage:
+    """Return which of AlpacaEval's instructions (or of `known`) the rows hold."""
     distinct = {a.instruction for a in annotations}
     return Coverage(
+        num_wanted=len(the_805() if known is None else known),
         num_rows=len(annotations),
-        num_present=sum(position_of(i) is not None for i in distinct),
+        num_present=sum(position_of(i, known) is not None for i in distinct),
         num_repeated=len(annotations) - len(distinct),
-        num_foreign=sum(position_of(a.instruction) is None for a in annotations),
+        num_foreign=sum(position_of(a.instruction, known) is None for a in annotations),
     )
+
+
+def in_order(annotations: Sequence[Annotation], known: Instructions | None = None) -> list[Annotation]:
+    """Return the rows in AlpacaEval's own order (or that of `known`).
+
+    Raises:
+        DataError: they are not each instruction exactly once.
+    """
+    covered = coverage(annotations, known)
+    if not covered.is_complete:
+        raise DataError(str(covered))
+    return sorted(annotations, key=lambda a: position_of(a.instruction, known) or 0)
 
 
 def bounds(found: Metrics, covered: Coverage) -> tuple[float, float]:
     """Return the win rate if everything unknown were a loss, and if it were a win, in percent.
 
     Unknown are the missing preferences, and the absent instructions if all rows are AlpacaEval's: then it is
-    between these two that the win rate over the whole 805 lies.
+    between these two that the win rate over all of them lies.
     """
     absent = covered.num_absent if covered.num_foreign == 0 else 0
     unknown = found.num_missing + absent

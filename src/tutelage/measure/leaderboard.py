@@ -140,8 +140,6 @@ def table(rows: Sequence[tuple[Entry, bool]]) -> list[str]:
         error = "" if entry.standard_error is None else f"{entry.standard_error:.2f}"
         length = "" if entry.avg_length is None else str(entry.avg_length)
         controlled = "" if entry.length_controlled is None else f"{entry.length_controlled:.2f}"
-        lines.append(
-            f"{'->' if is_own else '  '} {visible(entry.name):<{width}}  {entry.win_rate:8.2f}  {error:>5}  {length:>6}"
-            f"  {controlled:>17}".rstrip()
-        )
+        name = f"{'->' if is_own else '  '} {visible(entry.name):<{width}}"
+        lines.append(f"{name}  {entry.win_rate:8.2f}  {error:>5}  {length:>6}  {controlled:>17}".rstrip())
     return lines

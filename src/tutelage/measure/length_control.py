@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tutelage.errors import DataError
-from tutelage.measure.alpaca_eval import NUM_INSTRUCTIONS, coverage, position_of
+from tutelage.measure.alpaca_eval import NUM_INSTRUCTIONS
 from tutelage.measure.annotations import Annotation
 from tutelage.measure.logistic import Array, fit_logistic, log_loss, sigmoid
 from tutelage.measure.tables import number, optional_number, read_table
@@ -46,7 +46,7 @@ class Gamed:
     """The rows of the verbose and the concise policy (df_gamed.csv); each array is (M,)."""
 
     position: Array
-    """0 to 804, of the instruction in AlpacaEval's order."""
+    """Of the instruction, from 0, in AlpacaEval's order."""
     label: Array
     """The policy's probability to win, in [0, 1]."""
     delta: Array
@@ -68,7 +68,7 @@ class LengthControlled:
     strength: float | None
     """C, the inverse of the penalty, as cross-validation chose it."""
     difficulty_spread: float
-    """What alpaca_eval calls lc_standard_error: the standard error of the mean over the 805 predictions, as if
+    """What alpaca_eval calls lc_standard_error: the standard error of the mean of the predictions, as if
     the fit were known. It shows how much difficulties vary and says nothing of the sampling error."""
 
 
@@ -90,22 +90,22 @@ def read_weights(path: Path) -> dict[str, LengthModel]:
     return models
 
 
-def read_difficulties(path: Path) -> Array:
-    """Read instruction_difficulty.csv: (805,), in AlpacaEval's order; the first column is the place in it.
+def read_difficulties(path: Path, num: int = NUM_INSTRUCTIONS) -> Array:
+    """Read instruction_difficulty.csv: (num,), in AlpacaEval's order; the first column is the place in it.
 
     Raises:
         DataError: the file is damaged, or a place is missing, unknown, or there twice.
     """
     found: dict[int, float] = {}
     for where, row in read_table(path, "instruction_difficulty"):
-        place = _place(where, row, next(iter(row)))
+        place = _place(where, row, next(iter(row)), num)
         if place in found:
             raise DataError(f"{where}: place {place} is there a second time")
         found[place] = number(where, row, "instruction_difficulty")
-    return _all_places(path, found)
+    return _all_places(path, found, num)
 
 
-def read_gamed(path: Path) -> Gamed:
+def read_gamed(path: Path, num: int = NUM_INSTRUCTIONS) -> Gamed:
     """Read df_gamed.csv, which alpaca_eval keeps at the Hugging Face Hub (dataset tatsu-lab/alpaca_eval).
 
     Raises:
@@ -123,14 +123,15 @@ def read_gamed(path: Path) -> Gamed:
             num_missing += 1
             continue
         delta, difficulty = number(where, row, "std_delta_len"), number(where, row, "instruction_difficulty")
-        rows.append((_place(where, row, "index"), label, delta, difficulty))
+        rows.append((_place(where, row, "index", num), label, delta, difficulty))
     if not rows:
         raise DataError(f"{path}: no row has a preference")
-    return Gamed(*np.array(rows, dtype=np.float64).T, num_missing)
+    position, labels, deltas, difficulties = np.array(rows, dtype=np.float64).T
+    return Gamed(position, labels, deltas, difficulties, num_missing)
 
 
-def difficulties_of(gamed: Gamed, path: Path) -> Array:
-    """Return the difficulties that the gamed rows hold: (805,), of each place the first.
+def difficulties_of(gamed: Gamed, path: Path, num: int = NUM_INSTRUCTIONS) -> Array:
+    """Return the difficulties that the gamed rows of a file hold: (num,), of each place the first.
 
     Raises:
         DataError: a place has no row.
@@ -138,24 +139,26 @@ def difficulties_of(gamed: Gamed, path: Path) -> Array:
     found: dict[int, float] = {}
     for place, value in zip(gamed.position, gamed.difficulty, strict=True):
         found.setdefault(int(place), float(value))
-    return _all_places(path, found)
+    return _all_places(path, found, num)
 
 
-def _place(where: str, row: dict[str, str], column: str) -> int:
+def _place(where: str, row: dict[str, str], column: str, num: int) -> int:
     value = number(where, row, column)
-    if value != int(value) or not 0 <= value < NUM_INSTRUCTIONS:
-        raise DataError(f"{where}: {column or 'the first column'!r} is {value:g}; expected a place from 0 to 804")
+    if value != int(value) or not 0 <= value < num:
+        raise DataError(
+            f"{where}: {column or 'the first column'!r} is {value:g}; expected a place from 0 to {num - 1}"
+        )
     return int(value)
 
 
-def _all_places(path: Path, found: dict[int, float]) -> Array:
-    absent = sorted(set(range(NUM_INSTRUCTIONS)) - found.keys())
+def _all_places(path: Path, found: dict[int, float], num: int) -> Array:
+    absent = sorted(set(range(num)) - found.keys())
     if absent:
         raise DataError(
-            f"{path}: has difficulties for {len(found)} of the 805 AlpacaEval instructions; "
+            f"{path}: has difficulties for {len(found)} of the {num} AlpacaEval instructions; "
             f"the first that is missing is number {absent[0]}"
         )
-    return np.array([found[place] for place in range(NUM_INSTRUCTIONS)])
+    return np.array([found[place] for place in range(num)])
 
 
 # ---- prediction --------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def predicted_win_rate(difficulties: Array, model: LengthModel, against: LengthM
     """Return the length-controlled win rate in percent, against the baseline of the weights or another policy.
 
     Args:
-        difficulties: (805,), as `read_difficulties` returns them
+        difficulties: (I,), one for each instruction
         against: None for the baseline, whose coefficients are 0
     """
     other = against or LengthModel()
@@ -176,33 +179,34 @@ def predicted_win_rate(difficulties: Array, model: LengthModel, against: LengthM
 # ---- fit ---------------------------------------------------------------------------------------------
 
 
-def fit_length_control(annotations: Sequence[Annotation], difficulties: Array, gamed: Gamed) -> LengthControlled:
-    """Fit the model to the 805 annotations (in any order) and return the win rate it predicts at equal lengths.
+def fit_length_control(rows: Sequence[Annotation], difficulties: Array, gamed: Gamed) -> LengthControlled:
+    """Fit the model and return the win rate that it predicts at equal lengths.
 
     Missing preferences are left out of the fit and predicted like the others, as in alpaca_eval.
 
+    Args:
+        rows: one for each of the I instructions, in AlpacaEval's order: `in_order` sorts them
+        difficulties: (I,)
+        gamed: its positions are below I
+
     Raises:
-        DataError: the rows are not AlpacaEval's 805, no preference is there, or all lengths differ by the same.
+        DataError: no preference is there, or all lengths differ by the same.
     """
-    covered = coverage(annotations)
-    if not covered.is_complete:
-        raise DataError(f"the length-controlled win rate is defined for AlpacaEval's 805 instructions: {covered}")
-    if all(a.generator_1 == a.generator_2 for a in annotations):
+    if all(a.generator_1 == a.generator_2 for a in rows):
         return LengthControlled(50.0, None, LengthModel(), None, 0.0)
-    ordered = sorted(annotations, key=lambda a: position_of(a.instruction) or 0)
-    judged = np.array([a.score is not None for a in ordered])
+    judged = np.array([a.score is not None for a in rows])
     if not judged.any():
         raise DataError("no annotation holds a preference; there is nothing to fit")
-    delta = np.array([len(a.output_1) - len(a.output_2) for a in ordered], dtype=np.float64)
+    delta = np.array([len(a.output_1) - len(a.output_2) for a in rows], dtype=np.float64)
     unit = delta.std(ddof=1)
     if unit == 0:
         raise DataError("all pairs of completions differ by the same length; its influence cannot be estimated")
-    label = np.array([a.score or 0.0 for a in ordered])
+    label = np.array([a.score or 0.0 for a in rows])
     place = np.concatenate([gamed.position, np.flatnonzero(judged)]).astype(np.int64)
     x = np.concatenate(
         [
             np.stack([np.tanh(gamed.delta), gamed.difficulty, np.zeros(len(gamed.label))], axis=1),
-            np.stack([np.tanh(delta / unit), difficulties, np.ones(NUM_INSTRUCTIONS)], axis=1)[judged],
+            np.stack([np.tanh(delta / unit), difficulties, np.ones(len(rows))], axis=1)[judged],
         ]
     )
     y = np.concatenate([gamed.label, label[judged]])
@@ -215,14 +219,15 @@ def fit_length_control(annotations: Sequence[Annotation], difficulties: Array, g
         standard_error=_redrawn_error(x, y, weights, place, difficulties, strength),
         model=LengthModel(*map(float, coefficients)),
         strength=strength,
-        difficulty_spread=float(100 * predicted.std(ddof=1) / np.sqrt(NUM_INSTRUCTIONS)),
+        difficulty_spread=float(100 * predicted.std(ddof=1) / np.sqrt(len(rows))),
     )
 
 
 def _chosen_strength(x: Array, y: Array, weights: Array) -> float:
-    """Return the C with the least weighted log loss on rows left out, the mean over five folds; the smaller of equals.
+    """Return the C with the least weighted log loss on rows left out, the mean over five folds.
 
     The folds are scikit-learn's GroupKFold's for groups of one size: dealt out in turn, from the last row on.
+    Of equally good values the smallest is taken.
     """
     fold = (len(y) - 1 - np.arange(len(y))) % _NUM_FOLDS
     losses = np.zeros(len(_STRENGTHS))
@@ -239,10 +244,10 @@ def _redrawn_error(x: Array, y: Array, weights: Array, place: Array, difficultie
 
     An instruction comes with all its rows, the gamed ones too.
     """
-    random = np.random.default_rng(0)
+    random, num = np.random.default_rng(0), len(difficulties)
     rates = []
     for _ in range(_NUM_REDRAWN):
-        times = np.bincount(random.integers(0, NUM_INSTRUCTIONS, NUM_INSTRUCTIONS), minlength=NUM_INSTRUCTIONS)
+        times = np.bincount(random.integers(0, num, num), minlength=num)
         w = fit_logistic(x, y, weights * times[place], l1=1 / strength).coefficients
         rates.append(100 * np.average(sigmoid(w[2] + w[1] * difficulties), weights=times))
     return float(np.std(rates, ddof=1))
