@@ -468,6 +468,7 @@ OTHER_VALUES = [
     "other",
     "ipo",
     "random",
+    "first",
     "invalid",
     "adamw",
     "cosine",
