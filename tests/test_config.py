@@ -473,6 +473,7 @@ OTHER_VALUES = [
     "best_vs_worst",
     "length",
     "mean_probability",
+    "probability",
     "invalid",
     "adamw",
     "cosine",

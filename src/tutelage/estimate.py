@@ -75,7 +75,7 @@ def _label_unseen(recipe: Recipe) -> list[Estimate]:
     prompts = [p for p in read_prompts(recipe.prompts, quiet) if recipe.sample.takes(p.id)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
     every = pairs_within(completions, quiet, recipe.label.pairing)
-    pairs = draw(every, recipe.label.max_pairs, recipe.label.seed, quiet)
+    pairs = draw(every, recipe.label, recipe.label.seed, quiet)
     requests = judge_requests(recipe.label.critic, recipe.label, pairs, {p.id: p for p in prompts})[1]
     return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))
 

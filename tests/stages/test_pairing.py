@@ -94,20 +94,40 @@ def test_the_same_pair_is_taken_once_though_it_is_there_in_both_orders(counts: C
 def test_bug_5_exactly_as_many_pairs_as_asked_for(counts: Counter[str]) -> None:
     """The original kept two more."""
     pairs = [p for i in range(50) for p in pairs_within(samples("a", "b", prompt=f"p{i}"), counter(counts))]
-    drawn = draw(pairs, 20, 0, counter(counts))
+    drawn = draw(pairs, Pairing(max_pairs=20), 0, counter(counts))
     assert len(drawn) == 20
     assert counts == {"left out: more than max_pairs": 30}
     assert [p for p in pairs if p in drawn] == drawn  # in their own order
-    assert draw(pairs, 20, 1, counter(counts)) != drawn
-    assert draw(pairs, 50, 0, counter(counts)) == draw(pairs, None, 0, counter(counts)) == pairs
+    assert draw(pairs, Pairing(max_pairs=20), 1, counter(counts)) != drawn
+    for none_left_out in (Pairing(max_pairs=50), Pairing()):
+        assert draw(pairs, none_left_out, 0, counter(counts)) == pairs
+
+
+@given(st.lists(st.integers(2, 5), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 20))
+def test_no_prompt_has_more_pairs_than_its_share_and_what_is_left_out_is_counted(
+    sizes: list[int], most: int, num: int
+) -> None:
+    counts: Counter[str] = Counter()
+    pairs = [
+        pair
+        for i, size in enumerate(sizes)
+        for pair in pairs_within(samples(*"abcde"[:size], prompt=f"p{i}"), counter(counts))
+    ]
+    drawn = draw(pairs, Pairing(max_pairs_per_prompt=most, max_pairs=num), 0, counter(counts))
+    allowed = sum(min(most, size * (size - 1) // 2) for size in sizes)
+    assert max(Counter(p.prompt_id for p in drawn).values()) <= most
+    assert len(drawn) == min(num, allowed)
+    assert counts["left out: more than max_pairs_per_prompt"] == len(pairs) - allowed
+    assert len(drawn) + sum(counts.values()) == len(pairs)
+    assert [p for p in pairs if p in drawn] == drawn
 
 
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_the_order_of_the_rows_decides_nothing_in_a_draw(order: list[int], num: int) -> None:
     quiet = lambda what, num: None  # noqa: E731
     pairs = [pairs_within(samples("a", "b", prompt=f"p{i}"), quiet)[0] for i in range(12)]
-    moved = draw([pairs[i] for i in order], num, 7, quiet)
-    assert {p.id for p in moved} == {p.id for p in draw(pairs, num, 7, quiet)}
+    moved = draw([pairs[i] for i in order], Pairing(max_pairs=num), 7, quiet)
+    assert {p.id for p in moved} == {p.id for p in draw(pairs, Pairing(max_pairs=num), 7, quiet)}
 
 
 def test_a_file_with_one_completion_a_prompt_is_refused(write_rows: Any) -> None:

@@ -202,6 +202,66 @@ def test_balanced_by_side_the_left_one_is_chosen_as_often_as_the_right_one() -> 
     assert counts == {"dropped: to balance side": 4}
 
 
+def by(author: str, other: str, won: bool, prompt: str) -> Verdict:
+    """A verdict on completions of two authors."""
+    found = verdict("a > b" if won else "a < b", prompt=prompt)
+    left, right = (
+        c.model_copy(update={"author": name}) for c, name in ((found.pair.left, author), (found.pair.right, other))
+    )
+    return found.model_copy(update={"pair": Pair(left=left, right=right)})
+
+
+def test_balanced_by_author_nobody_is_chosen_oftener_over_another_than_the_other_way_round() -> None:
+    verdicts = [by("x", "y", i < 5, f"p{i}") for i in range(7)] + [by("x", "z", True, f"q{i}") for i in range(2)]
+    verdicts += [by("z", "x", True, "r"), by("y", "y2", True, "s")]
+    alone = other_sample("a > b")
+    found, counts = prefer_of(*verdicts, alone, balance="author")
+    assert Counter((p.chosen.author, p.rejected.author) for p in found) == {
+        ("x", "y"): 2,
+        ("y", "x"): 2,
+        ("x", "z"): 1,
+        ("z", "x"): 1,
+        ("me", "me"): 1,
+    }
+    assert counts == {"dropped: to balance author": 3 + 1 + 1}
+
+
+# ---- weights ----------------------------------------------------------------------------------------
+
+
+def test_a_preference_weighs_what_its_probability_is_above_even_odds() -> None:
+    found, counts = prefer_of(verdict("a > b", 0.75), verdict("c < d", 0.1), verdict("e > f"), weights="probability")
+    assert [(p.chosen.text, pytest.approx(p.weight)) for p in found] == [("a", 0.5), ("d", 0.8)]
+    assert counts == {"dropped: no probability": 1}
+
+
+def test_verdicts_on_the_same_texts_weigh_what_they_say_on_average() -> None:
+    again = other_sample("b < a").model_copy(update={"probability": 0.4})
+    found, _ = prefer_of(verdict("a > b", 0.9), again, weights="probability")
+    assert [p.weight for p in found] == [pytest.approx(0.5)]
+
+
+def test_a_decision_against_its_own_probability_weighs_nothing_and_is_dropped() -> None:
+    """A panel's majority can be for one side, its mean for the other."""
+    found, counts = prefer_of(
+        verdict("a > b", 0.4), verdict("c > d", 0.5), verdict("e > f", 1.0), weights="probability"
+    )
+    assert [(p.chosen.text, p.weight) for p in found] == [("e", 1.0)]
+    assert counts == {"dropped: not probable": 2}
+
+
+def test_weights_of_a_critic_without_probabilities_are_refused_and_so_are_those_of_best_and_worst() -> None:
+    with pytest.raises(ConfigError, match=r"weights: no verdict of gpt-x has a probability"):
+        prefer_of(verdict("a > b", critic="gpt-x"), weights="probability")
+    with pytest.raises(ConfigError, match=r"weights: found 'probability': needs strategy=all"):
+        prefer.STAGE.configure(["verdicts=v", "weights=probability", "strategy=best_vs_worst"])
+
+
+def test_without_the_setting_every_preference_weighs_the_same() -> None:
+    found, _ = prefer_of(verdict("a > b", 0.6), verdict("c > d", 0.9))
+    assert {p.weight for p in found} == {1.0}
+
+
 # ---- best against worst -----------------------------------------------------------------------------
 
 

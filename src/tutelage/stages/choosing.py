@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tutelage.config import Group
 from tutelage.data.rows import Count
@@ -38,15 +39,28 @@ class Choosing(Group):
     max_per_prompt: int | None = Field(
         None, ge=1, description="keep this many of a prompt, drawn by `seed`; null: all"
     )
-    balance: Literal["none", "length", "side"] = Field(
+    balance: Literal["none", "length", "side", "author"] = Field(
         "none",
         description="drop as many, drawn by `seed`, that the chosen completion is as often the longer as the shorter "
-        "one (length, in characters), or as often the left as the right one of its pair (side)",
+        "one (length, in characters), as often the left as the right one of its pair (side), or that of every two "
+        "authors each is chosen over the other as often (author)",
     )
     max_pairs: int | None = Field(
         None, ge=1, description="in the end keep exactly this many, drawn by `seed`; null: all"
     )
+    weights: Literal["none", "probability"] = Field(
+        "none",
+        description="probability: a preference weighs 2p - 1 in training, where p is how probable the critic finds "
+        "it (the mean over verdicts on the same texts)",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of the draws")
+
+    @field_validator("weights")
+    @classmethod
+    def _come_from_verdicts_on_the_very_pair(cls, weights: str, others: ValidationInfo) -> str:
+        if weights == "probability" and others.data.get("strategy") == "best_vs_worst":
+            raise ValueError("needs strategy=all: best and worst may never have been compared with each other")
+        return weights
 
 
 # ---- verdicts that count ----------------------------------------------------------------------------
@@ -82,15 +96,23 @@ def _decided(verdicts: Sequence[Verdict], settings: Choosing, count: Count) -> l
         count("dropped: not asked in both orders", sum(not is_consistent(v) for v in kept))
         kept = [v for v in kept if is_consistent(v)]
     if settings.min_probability is not None:
-        found = [(v, probability_of_chosen(v)) for v in kept]
-        if kept and all(p is None for _, p in found):
-            raise ConfigError(
-                f"min_probability: no verdict of {_critics(kept)} has a probability; label with log-probabilities "
-                "(template=letter), or leave min_probability out"
-            )
-        count("dropped: no probability", sum(p is None for _, p in found))
-        count("dropped: below min_probability", sum(p is not None and p < settings.min_probability for _, p in found))
-        kept = [v for v, p in found if p is not None and p >= settings.min_probability]
+        kept = _with_probability(kept, "min_probability", count)
+        sure = [v for v in kept if (probability_of_chosen(v) or 0.0) >= settings.min_probability]
+        count("dropped: below min_probability", len(kept) - len(sure))
+        kept = sure
+    if settings.weights == "probability":
+        kept = _with_probability(kept, "weights", count)
+    return kept
+
+
+def _with_probability(verdicts: Sequence[Verdict], setting: str, count: Count) -> list[Verdict]:
+    kept = [v for v in verdicts if v.probability is not None]
+    if verdicts and not kept:
+        raise ConfigError(
+            f"{setting}: no verdict of {_critics(verdicts)} has a probability; label with log-probabilities "
+            f"(template=letter), or leave {setting} out"
+        )
+    count("dropped: no probability", len(verdicts) - len(kept))
     return kept
 
 
@@ -116,12 +138,18 @@ class _Win:
         """Of each verdict, the probability that the chosen one is better; 1 if it gives none."""
         return [1.0 if (p := probability_of_chosen(v)) is None else p for v in self.verdicts]
 
-    def preference(self) -> Preference:
+    @property
+    def margin(self) -> float:
+        """How much likelier the verdicts find it that the chosen one is better than that it is not; -1 to 1."""
+        return 2 * fsum(self.odds) / len(self.odds) - 1
+
+    def preference(self, weight: float = 1.0) -> Preference:
         return Preference(
             prompt_id=self.chosen.prompt_id,
             chosen=self.chosen,
             rejected=self.rejected,
             verdict_ids=tuple(v.id for v in self.verdicts),
+            weight=weight,
         )
 
 
@@ -234,19 +262,30 @@ def _at_most_per_prompt(found: Sequence[_Found], settings: Choosing, count: Coun
 
 
 def _balanced(found: Sequence[_Found], settings: Choosing, count: Count) -> list[_Found]:
-    def is_first(f: _Found) -> bool | None:
-        if settings.balance == "side":
-            return None if f.side is None else f.side == "LEFT"
-        chosen, rejected = len(f.preference.chosen.text), len(f.preference.rejected.text)
-        return None if chosen == rejected else chosen > rejected
-
-    more, less = ([f for f in found if is_first(f) is which] for which in (True, False))
-    if len(more) < len(less):
-        more, less = less, more
-    surplus = sorted(more, key=lambda f: f.place(settings.seed, "balance"))[len(less) :]
-    count(f"dropped: to balance {settings.balance}", len(surplus))
-    dropped = {f.preference.id for f in surplus}
+    heaps: defaultdict[object, tuple[list[_Found], list[_Found]]] = defaultdict(lambda: ([], []))
+    for each in found:
+        among, is_first = _leaning(each, settings.balance)
+        if is_first is not None:
+            heaps[among][is_first].append(each)
+    dropped: set[str] = set()
+    for heap in heaps.values():
+        less, more = sorted(heap, key=len)
+        order = sorted(more, key=lambda f: f.place(settings.seed, "balance"))
+        dropped |= {f.preference.id for f in order[len(less) :]}
+    count(f"dropped: to balance {settings.balance}", len(dropped))
     return [f for f in found if f.preference.id not in dropped]
+
+
+def _leaning(found: _Found, balance: str) -> tuple[object, bool | None]:
+    """Return among which preferences one is counted, and to which of the two ways it leans; None: to neither."""
+    chosen, rejected = found.preference.chosen, found.preference.rejected
+    if balance == "side":
+        return None, None if found.side is None else found.side == "LEFT"
+    if balance == "author":
+        one, other = chosen.author, rejected.author
+        return frozenset((one, other)), None if one == other else one > other
+    gap = len(chosen.text) - len(rejected.text)
+    return None, None if gap == 0 else gap > 0
 
 
 # ---- all of it --------------------------------------------------------------------------------------
@@ -263,7 +302,11 @@ def preferences_of(verdicts: Sequence[Verdict], settings: Choosing, count: Count
     wins = _wins(_decided(verdicts, settings, count), count)
     if settings.strategy == "best_vs_worst":
         wins = list(_best_vs_worst(wins, settings.seed, count))
-    found = [_Found(win.preference(), win.side) for win in wins]
+    if settings.weights == "probability":
+        count("dropped: not probable", sum(win.margin <= 0 for win in wins))
+        found = [_Found(win.preference(win.margin), win.side) for win in wins if win.margin > 0]
+    else:
+        found = [_Found(win.preference(), win.side) for win in wins]
     if settings.max_per_prompt is not None:
         found = _at_most_per_prompt(found, settings, count)
     if settings.balance != "none":

@@ -26,6 +26,9 @@ class Pairing(Group):
         description="of each prompt, all: every two completions (with against=, each with each); first: one pair; "
         "star: the first completion with each other one",
     )
+    max_pairs_per_prompt: int | None = Field(
+        None, ge=1, description="judge at most this many pairs of a prompt, drawn by seed; null: all"
+    )
     max_pairs: int | None = Field(None, ge=1, description="judge exactly this many pairs, drawn by seed; null: all")
 
 
@@ -84,13 +87,25 @@ class _Pairs:
                     return
 
 
-def draw(pairs: list[Pair], max_pairs: int | None, seed: int, count: Count) -> list[Pair]:
-    """Return `max_pairs` of `pairs`, drawn by a seeded hash of their ids, in their own order; None: all."""
-    if max_pairs is None or len(pairs) <= max_pairs:
-        return pairs
-    count("left out: more than max_pairs", len(pairs) - max_pairs)
-    kept = {p.id for p in sorted(pairs, key=lambda p: digest([seed, p.id]))[:max_pairs]}
-    return [p for p in pairs if p.id in kept]
+def draw(pairs: list[Pair], settings: Pairing, seed: int, count: Count) -> list[Pair]:
+    """Return as many of `pairs` as `settings` allow, drawn by seeded hashes of their ids, in their own order."""
+    kept = pairs
+    if (most := settings.max_pairs_per_prompt) is not None:
+        by_prompt: defaultdict[str, list[Pair]] = defaultdict(list)
+        for pair in pairs:
+            by_prompt[pair.prompt_id].append(pair)
+        # salted: the draw of max_pairs must not favour prompts of which the lowest hashes were kept here
+        kept = [p for group in by_prompt.values() for p in _lowest(group, most, [seed, "max_pairs_per_prompt"])]
+        count("left out: more than max_pairs_per_prompt", len(pairs) - len(kept))
+    if settings.max_pairs is not None and len(kept) > settings.max_pairs:
+        count("left out: more than max_pairs", len(kept) - settings.max_pairs)
+        kept = _lowest(kept, settings.max_pairs, [seed])
+    ids = {p.id for p in kept}
+    return [p for p in pairs if p.id in ids]
+
+
+def _lowest(pairs: list[Pair], num: int, salt: list[object]) -> list[Pair]:
+    return pairs if len(pairs) <= num else sorted(pairs, key=lambda p: digest([*salt, p.id]))[:num]
 
 
 def read_pairs(
@@ -111,4 +126,4 @@ def read_pairs(
             f"{completions.path}: nothing to compare: no prompt has two different completions "
             "(sample with num_samples=2, or give against=)"
         )
-    return {p.id: p for p in prompts}, draw(pairs, settings.max_pairs, seed, count)
+    return {p.id: p for p in prompts}, draw(pairs, settings, seed, count)
