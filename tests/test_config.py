@@ -33,6 +33,7 @@ INPUTS: dict[str, list[str]] = {
     "sft": ["model=m", "completions=c.jsonl"],
     "sample": ["model=m", "prompts=p.jsonl"],
     "label": ["completions=c.jsonl", "critic=miniature_critic"],
+    "panel": ["verdicts=[v,w]"],
     "prefer": ["verdicts=v"],
     "dpo": ["model=m", "preferences=p"],
     "reward": ["model=m", "preferences=p"],
