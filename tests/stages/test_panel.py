@@ -144,11 +144,11 @@ Label = Callable[..., Artifact]
 def labelled(tmp_path: Path) -> Label:
     """Write an artifact of label in which `critic` says these things of completions of one prompt."""
 
-    def write(critic: str, *said: str, stage: str = "label") -> Artifact:
-        work = Work(tmp_path, stage, critic.strip("\x1b[2J"), {"seed": digest([critic, said])})
+    def write(critic: str, *said: str, stage: str = "label", orders: Any = BOTH) -> Artifact:
+        work = Work(tmp_path, stage, critic.strip("\x1b[2J"), {"seed": digest([critic, said, orders])})
         work.path.mkdir(parents=True)
         work.write("prompts.jsonl", [PROMPT])
-        work.write(VERDICTS, [verdict(each, prompt=PROMPT.id, critic=critic) for each in said])
+        work.write(VERDICTS, [verdict(each, prompt=PROMPT.id, critic=critic, orders=orders) for each in said])
         return work.finish({}, {}, Made(summary={"critic": critic}))
 
     return write
@@ -173,12 +173,13 @@ def test_a_panel_signs_with_all_names_and_says_how_far_they_agree(
         "num_pairs": 3,
         "agreement": 2 / 3,
         "kappa": pytest.approx(0.4),
+        "kappa_interval": None,
     }
     assert said["agreement"][1]["kappa"] is None
     assert said["krippendorff_alpha"] is not None
     assert made.record.counts["pairs with fewer than min_votes readable verdicts"] == 1
     narration = capsys.readouterr().err
-    assert "3   66.7%   0.40  x and y" in narration
+    assert "3   66.7%   0.40              -  x and y" in narration
     assert "Krippendorff's alpha of all 3: " in narration
     assert "\x1b" not in narration
 
@@ -194,6 +195,20 @@ def test_a_panel_may_sit_on_a_panel_and_prefer_takes_what_it_says(labelled: Labe
     config = prefer.Config(artifacts=tmp_path, min_probability=1, consistent_only=True)
     chosen = prefer.run(config, prefer.Inputs(verdicts=Finished(path=str(made.path))))
     assert [p.chosen.text for p in chosen.rows(prefer.PREFERENCES, Preference)] == ["a"]
+
+
+def test_two_critics_asked_once_each_are_not_one_that_was_asked_in_both_orders(
+    labelled: Label, tmp_path: Path
+) -> None:
+    """Of a pair given the other way round the order is the other one too: together they look like both."""
+    made = sit(tmp_path, labelled("x", "a > b", orders=ONE), labelled("y", "b < a", orders=ONE))
+    assert set(made.rows(VERDICTS, Verdict)[0].orders) == set(BOTH)
+    outer = sit(tmp_path, made, labelled("z", "a > b"))
+    config = prefer.Config(artifacts=tmp_path, consistent_only=True)
+    for each in (made, outer):
+        inputs = prefer.Inputs(verdicts=Finished(path=str(each.path)))
+        with pytest.raises(ConfigError, match=r"consistent_only: not every critic of .* was asked in both orders"):
+            prefer.run(config, inputs)
 
 
 def test_its_members_are_in_the_record_and_in_the_fingerprint(labelled: Label, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum, sqrt
 
-from tutelage.measure.estimate import Estimate, balanced_difference, balanced_share, cannot_tell, share
+from tutelage.measure.estimate import Estimate, Z, balanced_difference, balanced_share, cannot_tell, share
 from tutelage.measure.showings import Label, PairFacts, Swap, per_pair
 
 LABELS: tuple[Label, ...] = ("LEFT", "TIE", "RIGHT")
@@ -190,8 +191,66 @@ def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
             found = Counter(labels)
             totals += found
             agreed += sum(n * (n - 1) for n in found.values()) / (len(labels) - 1)
-    num = totals.total()
-    by_chance = sum(n * (n - 1) for n in totals.values())
+    return _alpha([*totals.values(), agreed])
+
+
+def _alpha(sums: Sequence[float]) -> float | None:
+    """Return alpha from how often each label was given, and at the end the sum of agreements."""
+    *totals, agreed = sums
+    num = sum(totals)
+    by_chance = sum(n * (n - 1) for n in totals)
     if num * (num - 1) == by_chance:
         return None
     return 1 - (num - 1) * (num - agreed) / (num * (num - 1) - by_chance)
+
+
+def kappa_interval(both: Mapping[str, Sequence[tuple[str, str]]]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the kappa of `two_critics`, see `_jackknife`, from both labels by prompt."""
+    num = len(LABELS)
+
+    def of(cells: Sequence[float]) -> float | None:
+        return kappa([cells[row * num : (row + 1) * num] for row in range(num)])
+
+    cells = [(one, other) for one in LABELS for other in LABELS]
+    counts = (Counter(found) for found in both.values() if found)
+    return _jackknife(of, [[float(found[cell]) for cell in cells] for found in counts])
+
+
+def alpha_interval(units: Mapping[str, Sequence[Sequence[str]]]) -> tuple[float, float] | None:
+    """Return the 95 % interval of `krippendorff_alpha`, see `_jackknife`, from the units of each prompt."""
+    parts = []
+    for found in units.values():
+        labels = [unit for unit in found if len(unit) > 1]
+        if labels:
+            given = Counter(label for unit in labels for label in unit)
+            agreed = sum(n * (n - 1) / (len(unit) - 1) for unit in labels for n in Counter(unit).values())
+            parts.append([*(float(given[label]) for label in LABELS), agreed])
+    return _jackknife(_alpha, parts)
+
+
+def _jackknife(
+    of: Callable[[Sequence[float]], float | None], parts: Sequence[Sequence[float]]
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of `of(sums)`: 1.96 standard errors by the delete-one jackknife (Tukey 1958).
+
+    One prompt is left out at a time, not one pair: what critics say of pairs that share a prompt, and often a
+    completion, is not independent. The error is over prompts, for these very critics.
+
+    Args:
+        parts: of each prompt, its share of the sums.
+
+    Returns:
+        None where that says nothing: with fewer than two prompts, where the value hangs on one of them alone, or if
+        leaving any out changes nothing (critics that never differ are not known to be the same).
+    """
+    num, sums = len(parts), [fsum(column) for column in zip(*parts, strict=True)]
+    value = of(sums) if num > 1 else None
+    without = [of([s - own for s, own in zip(sums, part, strict=True)]) for part in parts] if num > 1 else []
+    known = [each for each in without if each is not None]
+    if value is None or len(known) < num:
+        return None
+    mean = fsum(known) / num
+    error = sqrt((num - 1) / num * fsum((each - mean) ** 2 for each in known))
+    if error < 1e-9:
+        return None
+    return max(value - Z * error, -1.0), min(value + Z * error, 1.0)

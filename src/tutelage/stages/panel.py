@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -16,10 +16,11 @@ from tutelage.data.rows import PROMPTS, Count
 from tutelage.disk import visible
 from tutelage.errors import ConfigError
 from tutelage.inputs import Several
-from tutelage.measure.agreement import krippendorff_alpha, two_critics
+from tutelage.measure.agreement import alpha_interval, kappa_interval, krippendorff_alpha, two_critics
 from tutelage.progress import say
 from tutelage.records import Order, Outcome, Pair, Prompt, Usage, Verdict
 from tutelage.stages.base import Stage
+from tutelage.stages.choosing import is_consistent
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Artifact, Made, Work
 
@@ -125,14 +126,22 @@ def panel_verdict(ballot: Ballot, config: Config, critic: str) -> Verdict:
 
 def agreement_of(ballots: Sequence[Ballot], names: Sequence[str]) -> dict[str, Any]:
     """Return how far every two critics agree, and all of them: on readable verdicts, ties included."""
-    votes = [ballot.votes for ballot in ballots]
-    two = [
-        {"critics": [names[i], names[j]]}
-        | asdict(two_critics([(v[i].outcome, v[j].outcome) for v in votes if i in v and j in v]))
-        for i, j in combinations(range(len(names)), 2)
-    ]
-    alpha = krippendorff_alpha([v.outcome for v in each.values()] for each in votes)
-    return {"agreement": two, "krippendorff_alpha": alpha}
+    two = []
+    for i, j in combinations(range(len(names)), 2):
+        both: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        for ballot in ballots:
+            if i in (votes := ballot.votes) and j in votes:
+                both[ballot.pair.prompt_id].append((votes[i].outcome, votes[j].outcome))
+        found = asdict(two_critics([labels for group in both.values() for labels in group]))
+        two.append({"critics": [names[i], names[j]], **found, "kappa_interval": kappa_interval(both)})
+    units: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for ballot in ballots:
+        units[ballot.pair.prompt_id].append([v.outcome for v in ballot.votes.values()])
+    return {
+        "agreement": two,
+        "krippendorff_alpha": krippendorff_alpha(unit for group in units.values() for unit in group),
+        "alpha_interval": alpha_interval(units),
+    }
 
 
 def table(summary: Mapping[str, Any], num_critics: int) -> list[str]:
@@ -141,12 +150,17 @@ def table(summary: Mapping[str, Any], num_critics: int) -> list[str]:
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
-    lines = [f"  {'pairs':>7} {'agree':>7} {'kappa':>6}"]
+    def ends(interval: tuple[float, float] | None) -> str:
+        return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+    lines = [f"  {'pairs':>7} {'agree':>7} {'kappa':>6} {'95 % interval':>14}"]
     for row in summary["agreement"]:
         agreed, kappa = shown(row["agreement"], ".1%"), shown(row["kappa"], ".2f")
         one, other = map(visible, row["critics"])
-        lines.append(f"  {row['num_pairs']:>7,} {agreed:>7} {kappa:>6}  {one} and {other}")
-    return [*lines, f"  Krippendorff's alpha of all {num_critics}: {shown(summary['krippendorff_alpha'], '.2f')}"]
+        between = ends(row["kappa_interval"])
+        lines.append(f"  {row['num_pairs']:>7,} {agreed:>7} {kappa:>6} {between:>14}  {one} and {other}")
+    alpha = shown(summary["krippendorff_alpha"], ".2f")
+    return [*lines, f"  Krippendorff's alpha of all {num_critics}: {alpha} ({ends(summary['alpha_interval'])})"]
 
 
 def _names(artifacts: Sequence[Artifact]) -> list[str]:
@@ -176,7 +190,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and verdicts.jsonl; say how far the critics agree."""
     members = _members(config, inputs)
     names = _names(members)
-    ballots = ballots_of([member.rows(VERDICTS, Verdict) for member in members], work.count)
+    heard = [member.rows(VERDICTS, Verdict) for member in members]
+    ballots = ballots_of(heard, work.count)
     critic = f"panel({', '.join(names)})"
     verdicts = [panel_verdict(ballot, config, critic) for ballot in ballots]
     prompts = {prompt.id: prompt for member in members for prompt in member.rows(PROMPTS, Prompt)}
@@ -186,11 +201,19 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     work.count("pairs with fewer than min_votes readable verdicts", sum(v.outcome == "INVALID" for v in verdicts))
     for outcome in ("LEFT", "RIGHT", "TIE", "INVALID"):
         work.count(outcome, sum(v.outcome == outcome for v in verdicts))
+    each_in_both_orders = all(
+        member.record.summary.get("both_orders", True) and is_consistent(verdict)
+        for member, said in zip(members, heard, strict=True)
+        for verdict in said
+    )
     summary = agreement_of(ballots, names)
     say(f"panel: how far {len(names)} critics agree (unreadable verdicts left out)")
     for line in table(summary, len(names)):
         say(line)
-    return Made(usage=Usage.total(v.usage for v in verdicts), summary={"critic": critic, **summary})
+    return Made(
+        usage=Usage.total(v.usage for v in verdicts),
+        summary={"critic": critic, "both_orders": each_in_both_orders, **summary},
+    )
 
 
 STAGE = Stage("panel", Config, Inputs, body)

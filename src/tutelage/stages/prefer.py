@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished
 from tutelage.records import Prompt, Verdict
 from tutelage.stages.base import Stage
@@ -31,6 +31,12 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl, preferences.jsonl and completions.jsonl: the best of each prompt, for sft."""
     labelled = inputs.verdicts.require("label", "panel")
+    # the orders alone cannot tell: two critics, each asked once, look like one that was asked twice
+    if config.consistent_only and not labelled.record.summary.get("both_orders", True):
+        raise ConfigError(
+            f"consistent_only: not every critic of {inputs.verdicts.path} was asked in both orders; label with "
+            "order=both for each, or leave consistent_only out"
+        )
     preferences = preferences_of(labelled.rows(VERDICTS, Verdict), config, work.count)
     if not preferences:
         dropped = ", ".join(f"{num} {what.partition(': ')[2]}" for what, num in work.counts.items() if num)
