@@ -149,7 +149,7 @@ def test_the_same_texts_are_one_preference_that_names_all_its_verdicts() -> None
     found, counts = prefer_of(*verdicts)
     assert texts(found) == [("a", "b")]
     assert set(found[0].verdict_ids) == {v.id for v in verdicts}
-    assert counts == {"dropped: the same texts again": 2}
+    assert counts == {"joined: the same texts again": 2}
 
 
 def test_the_same_texts_under_another_prompt_are_another_preference() -> None:

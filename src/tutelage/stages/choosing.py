@@ -167,7 +167,7 @@ def _wins(verdicts: Iterable[Verdict], count: Count) -> list[_Win]:
         if (prompt_id, loser, winner) in groups:
             count("dropped: contradicted by another verdict on the same texts", len(group))
             continue
-        count("dropped: the same texts again", len(group) - 1)
+        count("joined: the same texts again", len(group) - 1)
         group.sort(key=lambda v: v.id)
         wins.append(_Win(*_sides(group[0]), tuple(group), group[0].outcome))
     return wins
