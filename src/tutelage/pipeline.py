@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from tutelage.chat import Budget
+from tutelage.chat import Budget, Endpoint
 from tutelage.chat.prices import how_to_know
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.rows import read_completions, read_prompts
@@ -43,6 +43,12 @@ class Evaluation(Group):
     prompts: Prompts | None = None
 
 
+class Labelling(LabelConfig):
+    """A recipe's critic is one that is asked: there is no reward model yet where the road begins."""
+
+    critic: Endpoint = Field(description="the model that judges pairs")
+
+
 class Recipe(Group):
     """One road: its inputs, and the settings of each stage."""
 
@@ -56,7 +62,7 @@ class Recipe(Group):
     teach: TeachConfig = TeachConfig()
     sft: SftConfig = SftConfig()
     sample: SampleConfig = SampleConfig()
-    label: LabelConfig
+    label: Labelling
     prefer: PreferConfig = PreferConfig()
     dpo: DpoConfig = DpoConfig()
     reward: RewardConfig | None = None
