@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.chat import ChatReply, ChatRequest, Endpoint, ask
+from tutelage.chat import ChatReply, ChatRequest, ask
 from tutelage.inputs import Finished, Model, Rows
 from tutelage.miniature.client import MiniatureClient
 from tutelage.miniature.world import make_prompts
@@ -15,7 +15,7 @@ from tutelage.records import Message
 from tutelage.stages import label, prefer, reward
 from tutelage.store import Artifact
 
-CRITIC = Endpoint(provider="miniature", model="critic_unbiased")
+CRITIC = Critic(provider="miniature", model="critic_unbiased")
 
 
 @dataclass(frozen=True)

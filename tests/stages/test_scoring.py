@@ -11,12 +11,12 @@ import pytest
 
 import reward_road
 from reward_road import CRITIC, RewardRoad
-from tutelage.chat import Endpoint
 from tutelage.errors import ConfigError, CriticError, DataError, ModelError
 from tutelage.estimate import of_stage
 from tutelage.inputs import Model, RewardModel, Rows
 from tutelage.records import Completion, Pair, Prompt
 from tutelage.stages import label
+from tutelage.stages.judging import Critic
 from tutelage.stages.scoring import Scoring, score_pairs
 from tutelage.store import Artifact, Work
 
@@ -73,7 +73,7 @@ def test_a_reward_model_asks_nobody_so_that_there_is_nothing_to_estimate(road: R
 
 
 @pytest.mark.parametrize(("critic", "says"), [(CRITIC, "two critics"), (None, "no critic")])
-def test_exactly_one_critic_is_given(critic: Endpoint | None, says: str, road: RewardRoad, tmp_path: Path) -> None:
+def test_exactly_one_critic_is_given(critic: Critic | None, says: str, road: RewardRoad, tmp_path: Path) -> None:
     inputs = label.Inputs(
         completions=Rows(path=str(road.completions)),
         reward_model=RewardModel(path=str(road.trained.path)) if critic else None,
