@@ -13,6 +13,7 @@ from tutelage.miniature.client import MiniatureClient
 from tutelage.miniature.world import make_prompts
 from tutelage.records import Message
 from tutelage.stages import label, prefer, reward
+from tutelage.stages.judging import Critic
 from tutelage.store import Artifact
 
 CRITIC = Critic(provider="miniature", model="critic_unbiased")
