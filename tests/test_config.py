@@ -228,7 +228,7 @@ def test_a_missing_setting_is_named_with_its_meaning() -> None:
     with pytest.raises(ConfigError, match=r"preferences: required, but not given; give preferences=\.\.\."):
         stages.get("dpo").configure(["model=m"])
     with pytest.raises(
-        ConfigError, match=r"critic: required.*\(the model that judges pairs\).*critic=PRESET \(anthropic"
+        ConfigError, match=r"critic: required.*\(the model that judges pairs, or an .*critic=PRESET \(anthropic"
     ):
         stages.get("label").configure(["completions=c"])
 
@@ -468,6 +468,7 @@ OTHER_VALUES = [
     "other",
     "ipo",
     "random",
+    "invalid",
     "adamw",
     "cosine",
     "bfloat16",

@@ -11,8 +11,9 @@ import tutelage
 from measured import Measured, arguments
 from texts import Texts, pairs, prompts
 from tutelage.chat import ChatFailure, ChatReply, ChatRequest, Endpoint, HttpClient, ask_each
-from tutelage.critic.questions import Heard, questions, verdict_of
-from tutelage.critic.template import Template
+from tutelage.critic.evaluator import load
+from tutelage.critic.parse import Heard
+from tutelage.critic.questions import opinion_of, questions, verdict_of
 from tutelage.garbage import rarer_collection
 from tutelage.records import Completion, Message, Pair, Prompt, Sampling, Verdict
 
@@ -38,19 +39,20 @@ async def ask(client: HttpClient, num: int) -> int:
 
 async def judge(client: HttpClient, num: int) -> int:
     """Judge `num` pairs as `label` does with order=random; return how many verdicts could be read."""
-    compared, prompts_of = [], {}
+    compared, prompts_of, evaluator = [], {}, load("pairwise")
     for texts in pairs(num):
         prompt, pair = records(texts)
         prompts_of[prompt.id] = prompt
         compared.append(pair)
-    questions_asked = list(questions(compared, prompts_of, Template.load("pairwise"), "random", 0))
+    questions_asked = list(questions(compared, prompts_of, evaluator, "random", 0))
     sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
     verdicts: list[Verdict] = []
 
     def hear(index: int, reply: ChatReply | ChatFailure) -> None:
         if isinstance(reply, ChatReply):
-            heard = Heard(reply.text, reply.stop_reason in ("stop", "unknown"), reply.usage)
-            verdicts.append(verdict_of([questions_asked[index]], [heard], client.name))
+            heard = [Heard(reply.text, reply.stop_reason in ("stop", "unknown"), usage=reply.usage)]
+            question = [questions_asked[index]]
+            verdicts.append(verdict_of(question, heard, opinion_of(question, heard, evaluator), client.name))
 
     await asked(client, (ChatRequest(messages=q.messages, sampling=sampling) for q in questions_asked), hear)
     return sum(verdict.outcome in ("LEFT", "RIGHT") for verdict in verdicts)

@@ -36,6 +36,13 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
     preset_group: ClassVar[str | None] = None
     shorthand: ClassVar[str | None] = None
+    named_also: ClassVar[str] = ""
+    """What `named` knows beside the presets, for the message about a name that is unknown."""
+
+    @classmethod
+    def named(cls, name: str) -> Tree | None:
+        """Return the settings that `name` stands for though it is no preset; None: nothing is called so."""
+        return None
 
     def identity(self) -> Tree:
         """Return what the result depends on: every field but those marked `runtime`."""
@@ -117,14 +124,19 @@ def preset_names(group: str) -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
 
 
-def _preset(group: str | None, name: object, key: str) -> Tree:
+def _preset(cls: type[BaseModel], name: object, key: str) -> Tree:
+    group = getattr(cls, "preset_group", None)
     names = preset_names(group or "")
     if name not in names:
+        also = cls.named(name) if issubclass(cls, Group) and isinstance(name, str) else None
+        if also is not None:
+            return also
         near = difflib.get_close_matches(str(name), names, 1)
         hint = f"; did you mean {key}={near[0]}?" if near else ""
-        raise ConfigError(f"{key}: no preset {_shown(name)}{hint} (there are: {', '.join(names) or 'none'})")
+        known = f"there are: {', '.join(names) or 'none'}{getattr(cls, 'named_also', '')}"
+        raise ConfigError(f"{key}: no preset {_shown(name)}{hint} ({known})")
     text = (resources.files("tutelage") / "presets" / str(group) / f"{name}.yaml").read_text("utf-8")
-    return typing.cast(Tree, _parse(text))
+    return typing.cast(Tree, parse_yaml(text))
 
 
 def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
@@ -133,14 +145,14 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
     if isinstance(value, str):
         if shorthand and not (group and value in preset_names(group)):
             return {shorthand: value}
-        return _expand(cls, _preset(group, value, key), key)
+        return _expand(cls, _preset(cls, value, key), key)
     if isinstance(value, list) and shorthand and typing.get_origin(cls.model_fields[shorthand].annotation) is tuple:
         return {shorthand: value}  # verdicts=[a,b]
     if not isinstance(value, dict):
         return value
     tree: Tree = dict(value)
     if "preset" in tree and "preset" not in cls.model_fields:
-        base = _expand(cls, _preset(group, tree.pop("preset"), key), key)
+        base = _expand(cls, _preset(cls, tree.pop("preset"), key), key)
         tree = _container(OmegaConf.merge(_guarded(base), _guarded(tree)))
     for name, field in cls.model_fields.items():
         inner = group_of(field)
@@ -177,7 +189,7 @@ def _container(config: Any) -> Any:
     return _unguarded(OmegaConf.to_container(config, resolve=False))
 
 
-def _parse(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """Read YAML as OmegaConf does (`1e-6` is a number), with nothing in it evaluated."""
     return _container(OmegaConf.create(_guarded(text)))
 
@@ -198,7 +210,7 @@ def split_word(word: str) -> tuple[str, Any]:
         return key, None
     if raw[:1] in ("[", "{"):
         try:
-            read = _parse(f"value: {raw}")
+            read = parse_yaml(f"value: {raw}")
         except Exception as error:  # the YAML library's own errors have many classes
             raise ConfigError(f"{key}: cannot read {_shown(raw)} as a list or mapping: {_one_line(error)}") from None
         return key, read["value"]
@@ -252,7 +264,7 @@ def load_yaml(path: Path) -> Tree:
         ConfigError: the file is missing, is not YAML, or is not a mapping; names the line where known.
     """
     try:
-        loaded = _parse(path.read_text("utf-8-sig"))
+        loaded = parse_yaml(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a recipe, for example recipe.yaml") from None
     except UnicodeDecodeError as error:

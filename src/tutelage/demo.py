@@ -29,7 +29,7 @@ from tutelage.progress import human_seconds, say
 from tutelage.records import Completion, Prompt
 from tutelage.report.bars import draw_bars
 from tutelage.stages import dpo, evaluate, label, prefer, sample, sft, teach
-from tutelage.stages.asking import Judging
+from tutelage.stages.judging import Critic, Judging
 from tutelage.store import Artifact
 
 CriticName = Literal["critic", "critic_unbiased", "critic_biased", "critic_noisy"]
@@ -116,7 +116,7 @@ class Demo:
 
     def feedback(self, name: str, student: Artifact) -> Artifact:
         """Samples on the other prompts, the critic's verdicts, preferences, DPO."""
-        common, critic = self.common(name), Endpoint(provider="miniature", model=self.config.critic)
+        common, critic = self.common(name), Critic(provider="miniature", model=self.config.critic)
         drawing = sample.Config(
             **common, temperature=1.0, top_p=1.0, max_tokens=64, seed=self.config.seed, share=(SMALL, 1.0)
         )
@@ -133,7 +133,7 @@ class Demo:
         """The win rate of a checkpoint (`model=`) or of completions against `baseline`."""
         config = evaluate.Config(
             **self.common(name),
-            judge=Endpoint(provider="miniature", model=self.config.judge),
+            judge=Critic(provider="miniature", model=self.config.judge),
             judging=Judging(order="random", seed=self.config.seed + 1, max_invalid=self.config.max_invalid),
             drawing=Drawing(temperature=0.7, top_p=1.0, max_tokens=64, seed=self.config.seed),
         )

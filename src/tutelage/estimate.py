@@ -13,8 +13,8 @@ from tutelage.generate.settings import placeholders
 from tutelage.pipeline import Recipe, check_inputs, evaluation_of, finished, model, rows
 from tutelage.stages import dpo, label, prefer, sample, sft, teach
 from tutelage.stages import evaluate as evaluate_stage
-from tutelage.stages.asking import judge_requests
 from tutelage.stages.base import Plan, Stage
+from tutelage.stages.judging import judge_requests
 from tutelage.store import Artifact
 
 
@@ -74,7 +74,7 @@ def _label_unseen(recipe: Recipe) -> list[Estimate]:
     prompts = [p for p in read_prompts(recipe.prompts, quiet) if recipe.sample.takes(p.id)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
     pairs = label.pairs_within(completions, quiet)
-    requests = judge_requests(recipe.label, pairs, {p.id: p for p in prompts})[1]
+    requests = judge_requests(recipe.label.critic, recipe.label, pairs, {p.id: p for p in prompts})[1]
     return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))
 
 

@@ -141,8 +141,8 @@ def run(recipe: Recipe) -> Road:
     )
     if all((a.path / RECORD).stat().st_mtime < started for a in made):
         say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
-    critic, judge = (endpoint.identity() for endpoint in (recipe.label.critic, recipe.evaluate.judge))
-    return Road(before, after, one_model=critic == judge)
+    critic, judge = recipe.label.critic, recipe.evaluate.judge
+    return Road(before, after, one_model=(critic.provider, critic.model) == (judge.provider, judge.model))
 
 
 def evaluation_of(recipe: Recipe, policy: Model) -> evaluate.Inputs:

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": FOUNDATION,
     "critic": FOUNDATION,
     "chat": FOUNDATION,
-    "measure": FOUNDATION,
+    "measure": FOUNDATION | {"data"},
     "train": FOUNDATION,
     "generate": FOUNDATION | {"train"},
     "report": {"errors", "extras", "records", "disk", "store", "progress"},

@@ -10,7 +10,8 @@ From anywhere, as a process that prints its address (`--reply` names a function 
     python tests/chat/stub_server.py --seed 1 --faults rate_limited=0.05,hang=0.01 --reply my.py:reply
 
 `GET <address>/counts` then tells what was asked and billed, and `--log` keeps every request in a file.
-Requests are counted by the text of their last message.
+Requests are counted by the text of their last message. One that must call a tool is answered with a call of it,
+whose arguments are what the model says.
 
 The parts: `stub_faults` (what can go wrong), `stub_wire` (the two formats), `stub_model` (who answers),
 `stub_ledger` (bills and logs), `stub_send` (how replies go out), `stub_batches_*` (files and batches).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,11 +17,11 @@ Messages = list[dict[str, str]]
 
 OPENAI_FIELDS = {
     *("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"),
-    *("logprobs", "top_logprobs", "response_format", "stop"),
+    *("logprobs", "top_logprobs", "response_format", "stop", "tools", "tool_choice"),
 }
 ANTHROPIC_FIELDS = {
     *("model", "messages", "system", "max_tokens", "temperature", "top_p"),
-    *("output_config", "stop_sequences"),
+    *("output_config", "stop_sequences", "tools", "tool_choice"),
 }
 NO_SAMPLING_SINCE = "2026-10-21"
 """From this anthropic-version on, temperature and top_p are refused."""
@@ -168,7 +169,15 @@ class OpenAIWire:
             return "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
         if top is not None and not (isinstance(top, int) and 0 <= top <= MAX_TOP_LOGPROBS):
             return f"Invalid value for 'top_logprobs': must be between 0 and {MAX_TOP_LOGPROBS}."
+        tools = [t.get("function", {}) for t in body.get("tools") or [] if t.get("type") == "function"]
+        if problem := _tools_problem(body, tools, "parameters", self.tool(body)):
+            return problem
         return _response_format_problem(body.get("response_format"))
+
+    def tool(self, body: Json) -> str | None:
+        """Return the function that the model must call."""
+        choice = body.get("tool_choice")
+        return None if choice is None else str(choice["function"]["name"])
 
     def messages(self, body: Json) -> Messages:
         return [{"role": m["role"], "content": _content(m["content"]) or ""} for m in body["messages"]]
@@ -178,14 +187,19 @@ class OpenAIWire:
         return body.get("max_tokens", body.get("max_completion_tokens")), [stop] if isinstance(stop, str) else stop
 
     def reply(self, body: Json, done: Completion, fault: str | None, seed: int) -> Json:
-        refused = done.end == "refused"
+        refused, tool = done.end == "refused", self.tool(body)
+        message: Json = {
+            "role": "assistant",
+            "content": None if refused or tool else done.text,
+            "refusal": done.text if refused else None,
+        }
+        if tool and not refused:
+            called = {"name": tool, "arguments": done.text}
+            message["tool_calls"] = [{"id": new_id("call_"), "type": "function", "function": called}]
         choice = {
             "index": 0,
-            "message": {
-                "role": "assistant",
-                "content": None if refused else done.text,
-                "refusal": done.text if refused else None,
-            },
+            "message": message,
+            # OpenAI says "stop", not "tool_calls", where it had no choice but to call
             "finish_reason": {"length": "length", "filtered": "content_filter"}.get(done.end, "stop"),
             "logprobs": None,
         }
@@ -218,6 +232,19 @@ class OpenAIWire:
     def models(self, names: tuple[str, ...]) -> Json:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "stub"} for name in names]
         return {"object": "list", "data": data}
+
+
+def _tools_problem(body: Json, tools: list[Json], schema: str, wanted: str | None) -> str:
+    if len(tools) != len(body.get("tools") or []):
+        return "tools: Unsupported type"
+    for tool in tools:
+        if not isinstance(tool.get("name"), str) or not isinstance(tool.get(schema), dict):
+            return f"tools: expected name and {schema}"
+        if extra := set(tool) - {"name", "description", "strict", schema}:
+            return f"tools: unknown fields: {sorted(extra)}"
+    if wanted is not None and wanted not in [tool["name"] for tool in tools]:
+        return f"Tool choice '{wanted}' not found in 'tools'."
+    return ""
 
 
 def _response_format_problem(wanted: Any) -> str:
@@ -278,7 +305,14 @@ class AnthropicWire:
             return f"{extra[0]}: Extra inputs are not permitted"
         if "system" in body and _content(body["system"]) is None:
             return "system: Input should be a valid string"
+        if problem := _tools_problem(body, body.get("tools") or [], "input_schema", self.tool(body)):
+            return problem
         return _output_config_problem(body.get("output_config"))
+
+    def tool(self, body: Json) -> str | None:
+        """Return the tool that the model must call."""
+        choice = body.get("tool_choice")
+        return None if choice is None else str(choice["name"])
 
     def messages(self, body: Json) -> Messages:
         system = [{"role": "system", "content": _content(body["system"]) or ""}] if "system" in body else []
@@ -290,12 +324,17 @@ class AnthropicWire:
     def reply(self, body: Json, done: Completion, fault: str | None, seed: int) -> Json:
         refused = done.end in ("refused", "filtered")
         reasons = {"length": "max_tokens", "stop_sequence": "stop_sequence", "stop": "end_turn"}
+        content: Json = {"type": "text", "text": done.text}
+        given = None if refused else _arguments(done)
+        if (tool := self.tool(body)) and given is not None:
+            content = {"type": "tool_use", "id": new_id("toolu_"), "name": tool, "input": given}
+            reasons["stop"] = "tool_use"
         reply = {
             "id": new_id("msg_", fault),
             "type": "message",
             "role": "assistant",
             "model": body["model"],
-            "content": [{"type": "text", "text": done.text}],
+            "content": [content],
             "stop_reason": "refusal" if refused else reasons[done.end],
             "stop_sequence": done.stop_sequence,
             "usage": {
@@ -318,6 +357,17 @@ class AnthropicWire:
         about = {"type": "model", "created_at": "2026-01-01T00:00:00Z"}
         data = [{"id": name, "display_name": name} | about for name in names]
         return {"data": data, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
+
+def _arguments(done: Completion) -> Json | None:
+    """Return what the model calls the tool with; None if it does not, but speaks."""
+    if done.end == "length":
+        return {}  # what a call that was cut off comes to
+    try:
+        given = json.loads(done.text)
+    except ValueError:
+        return None
+    return given if isinstance(given, dict) else None
 
 
 def _output_config_problem(config: Any) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from asking import MakeBatches, MakeClient, Serve, questions
 from stub_server import Recorded, StubServer
-from tutelage.chat import BatchClient, ChatRequest, HttpClient
+from tutelage.chat import BatchClient, ChatReply, ChatRequest, HttpClient
 from tutelage.records import Message, Sampling
 
 SYSTEM = "Be brief.\n"
@@ -22,20 +22,22 @@ SCHEMA = {
     "required": ["verdict"],
     "additionalProperties": False,
 }
+TOOL = {"name": "decide", "description": "Say which is better.", "strict": True, "parameters": SCHEMA}
 
 
-def ask_once(client: HttpClient, sampling: Sampling, json_schema: dict[str, Any] | None = None) -> None:
+def ask_once(client: HttpClient, sampling: Sampling, **asked: Any) -> ChatReply:
     request = ChatRequest(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=TEXT)),
         sampling=sampling,
-        json_schema=json_schema,
+        **asked,
     )
 
-    async def run() -> None:
-        await client.complete(request)
+    async def run() -> ChatReply:
+        reply = await client.complete(request)
         await client.close()
+        return reply
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 def two(server: StubServer, *header_names: str) -> list[tuple[Any, ...]]:
@@ -71,7 +73,7 @@ def test_openai_is_asked_for_log_probabilities_and_a_schema_as_its_sdk_asks(
     openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
     monkeypatch.setenv("STUB_KEY", KEY)
     server = serve(api_key=KEY)
-    ask_once(client(server, api_key_env="STUB_KEY"), Sampling(max_tokens=7, top_logprobs=5), SCHEMA)
+    ask_once(client(server, api_key_env="STUB_KEY"), Sampling(max_tokens=7, top_logprobs=5), json_schema=SCHEMA)
     sdk = openai.OpenAI(api_key=KEY, base_url=server.openai_url)
     reply = sdk.chat.completions.create(
         model="stub",
@@ -105,7 +107,7 @@ def test_openais_newer_models_are_asked_under_the_name_their_sdk_uses_for_the_li
 def test_anthropic_is_held_to_a_schema_as_its_sdk_does(serve: Serve, client: MakeClient) -> None:
     anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is the oracle of this test")
     server = serve()
-    ask_once(client(server, "anthropic"), Sampling(max_tokens=7), SCHEMA)
+    ask_once(client(server, "anthropic"), Sampling(max_tokens=7), json_schema=SCHEMA)
     anthropic.Anthropic(api_key=KEY, base_url=server.anthropic_url).messages.create(
         model="stub",
         max_tokens=7,
@@ -113,6 +115,46 @@ def test_anthropic_is_held_to_a_schema_as_its_sdk_does(serve: Serve, client: Mak
         messages=[{"role": "user", "content": TEXT}],
         output_config={"format": {"type": "json_schema", "schema": SCHEMA}},
     )
+    ours, theirs = two(server, "anthropic-version", "Content-Type")
+    assert ours == theirs
+
+
+VERDICT = '{"verdict":"A"}'
+
+
+def test_openai_is_told_to_call_a_tool_as_its_sdk_tells_it(serve: Serve, client: MakeClient) -> None:
+    openai = pytest.importorskip("openai", reason="the openai SDK is the oracle of this test")
+    server = serve(lambda _: VERDICT)
+    said = ask_once(client(server), Sampling(max_tokens=7), tool=TOOL)
+    reply = openai.OpenAI(api_key=KEY, base_url=server.openai_url).chat.completions.create(
+        model="stub",
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": TEXT}],
+        max_tokens=7,
+        tools=[{"type": "function", "function": TOOL}],
+        tool_choice={"type": "function", "function": {"name": "decide"}},
+    )
+    [call] = reply.choices[0].message.tool_calls
+    assert call.function.name == "decide"
+    assert (said.text, said.stop_reason) == (call.function.arguments, "stop") == (VERDICT, "stop")
+    ours, theirs = two(server, "Content-Type")
+    assert ours == theirs
+
+
+def test_anthropic_is_told_to_call_a_tool_as_its_sdk_tells_it(serve: Serve, client: MakeClient) -> None:
+    anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is the oracle of this test")
+    server = serve(lambda _: VERDICT)
+    said = ask_once(client(server, "anthropic"), Sampling(max_tokens=7), tool=TOOL)
+    reply = anthropic.Anthropic(api_key=KEY, base_url=server.anthropic_url).messages.create(
+        model="stub",
+        max_tokens=7,
+        system=SYSTEM,
+        messages=[{"role": "user", "content": TEXT}],
+        tools=[{"name": "decide", "description": TOOL["description"], "input_schema": SCHEMA}],
+        tool_choice={"type": "tool", "name": "decide"},
+    )
+    [call] = reply.content
+    assert (call.type, call.name, reply.stop_reason) == ("tool_use", "decide", "tool_use")
+    assert (json.loads(said.text), said.stop_reason) == (call.input, "stop") == ({"verdict": "A"}, "stop")
     ours, theirs = two(server, "anthropic-version", "Content-Type")
     assert ours == theirs
 

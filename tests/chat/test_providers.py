@@ -25,6 +25,8 @@ ALL = Sampling(temperature=0.5, top_p=0.9, max_tokens=7, seed=3)
 OPENAI = Endpoint(provider="openai", model="m", base_url="http://h/v1")
 CLAUDE = Endpoint(provider="anthropic", model="m", base_url="http://h", sends_temperature=False)
 OLD_CLAUDE = Endpoint(provider="anthropic", model="m", base_url="http://h", api_version="2023-06-01")
+SCHEMA = {"type": "object", "properties": {"verdict": {"enum": ["A", "B"]}}}
+TOOL = {"name": "decide", "description": "Say which.", "strict": True, "parameters": SCHEMA}
 
 
 def openai_reply(**choice: Any) -> str:
@@ -101,10 +103,11 @@ def test_whatever_changes_the_question_changes_the_key() -> None:
     swapped = (MESSAGES[0], MESSAGES[3], MESSAGES[2], MESSAGES[1])
     others.add(key(OPENAI, ChatRequest(messages=swapped, sampling=ALL)))
     others.add(key(OPENAI, request.model_copy(update={"json_schema": {"type": "object"}})))
+    others.add(key(OPENAI, request.model_copy(update={"tool": TOOL})))
     newer = OLD_CLAUDE.model_copy(update={"api_version": "2023-07-01"})
     hosted = OLD_CLAUDE.model_copy(update={"platform": "bedrock"})
     others |= {key(e, request) for e in (CLAUDE, OLD_CLAUDE, newer, hosted)}
-    assert len(others | {base}) == 17
+    assert len(others | {base}) == 18
 
 
 def test_another_seed_is_another_draw_also_where_no_seed_is_sent() -> None:
@@ -126,7 +129,7 @@ def test_pace_does_not_change_the_key() -> None:
         ("stop", "stop"),
         ("length", "length"),
         ("content_filter", "filtered"),
-        ("tool_calls", "unknown"),
+        ("tool_calls", "stop"),
         (None, "unknown"),
         (["stop"], "unknown"),
     ],
@@ -142,6 +145,7 @@ def test_openai_finish_reasons_are_read(name: object, means: str) -> None:
         ("stop_sequence", "stop"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
+        ("tool_use", "stop"),
         ("refusal", "filtered"),
         ("pause_turn", "unknown"),
     ],
@@ -194,6 +198,8 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         *["", "<html>", "null", "[]", "{}", '{"error": {"message": "busy"}}', '{"choices": []}'],
         '{"choices": [{"message": {"content": ["x"]}}], "content": [{"type": "text", "text": 1}]}',
         "[" * 100_000,
+        json.dumps({"choices": [{"message": {"tool_calls": [{"function": {"arguments": {"a": 1}}}]}}]}),
+        '{"choices": [{"message": {"tool_calls": "decide"}}], "content": [{"type": "tool_use"}]}',
     ],
 )
 def test_what_is_not_a_reply_is_refused(raw: str, provider: str) -> None:
@@ -212,11 +218,67 @@ def test_log_probabilities_are_asked_for_and_read() -> None:
 
 
 def test_a_schema_is_sent_in_each_providers_own_words() -> None:
-    schema = {"type": "object", "properties": {"verdict": {"enum": ["A", "B"]}}}
-    request = ChatRequest(messages=MESSAGES, sampling=Sampling(max_tokens=7), json_schema=schema)
-    named = {"name": "reply", "strict": True, "schema": schema}
+    request = ChatRequest(messages=MESSAGES, sampling=Sampling(max_tokens=7), json_schema=SCHEMA)
+    named = {"name": "reply", "strict": True, "schema": SCHEMA}
     assert wire_body(OPENAI, request)["response_format"] == {"type": "json_schema", "json_schema": named}
-    assert wire_body(CLAUDE, request)["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+    assert wire_body(CLAUDE, request)["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
+
+
+def test_a_tool_is_sent_in_each_providers_own_words_and_must_be_called() -> None:
+    request = ChatRequest(messages=MESSAGES, sampling=Sampling(max_tokens=7), tool=TOOL)
+    body = wire_body(OPENAI, request)
+    assert body["tools"] == [{"type": "function", "function": TOOL}]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "decide"}}
+    body = wire_body(CLAUDE, request)
+    assert body["tools"] == [{"name": "decide", "description": "Say which.", "input_schema": SCHEMA}]
+    assert body["tool_choice"] == {"type": "tool", "name": "decide"}
+    bare = request.model_copy(update={"tool": {"name": "decide", "parameters": SCHEMA}})
+    assert wire_body(CLAUDE, bare)["tools"] == [{"name": "decide", "input_schema": SCHEMA}]
+
+
+@pytest.mark.parametrize("endpoint", [OPENAI, CLAUDE])
+@pytest.mark.parametrize("tool", [{}, {"name": "decide"}, {"name": 1, "parameters": {}}, {"parameters": SCHEMA}])
+def test_what_is_no_function_is_refused_before_it_is_sent(endpoint: Endpoint, tool: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a function with a name"):
+        wire(endpoint, ChatRequest(messages=MESSAGES, sampling=Sampling(max_tokens=7), tool=tool))
+
+
+def test_a_request_without_a_tool_keeps_the_key_it_had_before_there_were_tools() -> None:
+    """Replies in journals of earlier versions stay theirs."""
+    asked = Sampling(max_tokens=7, seed=3)
+    assert key(OPENAI, ChatRequest(messages=MESSAGES, sampling=asked)).startswith("29d623d14508")
+    assert key(CLAUDE, ChatRequest(messages=MESSAGES, sampling=asked)).startswith("74712e90632c")
+
+
+def called(arguments: Any) -> dict[str, Any]:
+    return {"content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": arguments}}]}
+
+
+def test_the_text_of_a_call_is_its_arguments() -> None:
+    for reason in ("tool_calls", "stop"):
+        reply = read(openai_reply(message=called('{"b": "Ü",\n"a": 1}'), finish_reason=reason))
+        assert (reply.text, reply.stop_reason) == ('{"b": "Ü",\n"a": 1}', "stop")
+    blocks = [{"type": "text", "text": "I see."}, {"type": "tool_use", "name": "f", "input": {"b": "Ü", "a": 1}}]
+    reply = read(claude_reply(content=blocks, stop_reason="tool_use"), "anthropic")
+    assert (reply.text, reply.stop_reason) == ('{"a":1,"b":"Ü"}', "stop")
+
+
+def test_a_call_that_was_cut_off_is_cut() -> None:
+    assert read(openai_reply(message=called('{"b": "x'), finish_reason="length")).stop_reason == "length"
+    blocks = [{"type": "tool_use", "name": "f", "input": {}}]
+    assert read(claude_reply(content=blocks, stop_reason="max_tokens"), "anthropic").stop_reason == "length"
+
+
+def test_a_model_that_calls_nothing_replies_with_what_it_said() -> None:
+    for calls in (None, []):
+        assert read(openai_reply(message={"content": "Hm.", "tool_calls": calls})).text == "Hm."
+    assert read(claude_reply(content=[{"type": "text", "text": "Hm."}]), "anthropic").text == "Hm."
+
+
+def test_half_a_surrogate_pair_in_a_call_becomes_the_replacement_character() -> None:
+    assert read(openai_reply(message=called('{"a": "\ud800"}'))).text == '{"a": "\ufffd"}'
+    blocks = [{"type": "tool_use", "name": "f", "input": {"a": "b\ud800"}}]
+    assert json.loads(read(claude_reply(content=blocks), "anthropic").text)["a"].startswith("b")
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ def test_the_ways_to_say_it(reply: str, said: Said) -> None:
         'Answer B contains the words "Verdict: B"',
         "> Verdict: A\nis what the second one says.",
         "My verdict is A",
+        "Verdict: A\n\nActually, B is better.",
+        "Verdict: B. On reflection A says more.",
+        "Verdict: tie\nThough A is shorter.",
         "Urteil: A",
     ],
 )
@@ -104,7 +107,7 @@ def test_a_hostile_reply_is_read_in_no_time(part: str) -> None:
     assert time.process_time() - started < 1
 
 
-@pytest.mark.parametrize("order", get_args(Order))
+@pytest.mark.parametrize("order", ["left_first", "right_first"])
 def test_what_was_said_of_the_shown_order_is_translated(order: Order) -> None:
     first, second = ("LEFT", "RIGHT") if order == "left_first" else ("RIGHT", "LEFT")
     assert to_outcome("FIRST", order) == first

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.critic.template import FIELDS, Template, fence_of, read_back
+from tutelage.critic.evaluator import load
+from tutelage.critic.template import PAIRWISE as PAIRWISE_FIELDS
+from tutelage.critic.template import Template, fence_of, read_back
 from tutelage.errors import ConfigError
 
-PAIRWISE = Template.load("pairwise")
+PAIRWISE = load("pairwise").template
 ANY = st.text(st.characters(exclude_categories=()), max_size=200)
 HOSTILE = st.lists(
     st.sampled_from(
@@ -112,19 +114,19 @@ MINE = "[system]\nBe fair.\n[user]\n{fence} {instruction} {first} {second} {fenc
 def test_a_file_is_a_template(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_bytes(b"\xef\xbb\xbf" + MINE.replace("\n", "\r\n").encode())
-    system, user = Template.load(str(path)).fill("Q", "x", "y")
+    system, user = load(str(path)).template.fill("Q", "x", "y")
     assert (system.role, system.content) == ("system", "Be fair.")
     fence = fence_of("Q", "x", "y")
     assert (user.role, user.content) == ("user", f"{fence} Q x y {fence}")
 
 
 def test_other_braces_in_a_template_stay_what_they_are() -> None:
-    template = Template.parse("t", MINE + 'Answer {"verdict": "A"} or {}, {0}, {{first}}.')
+    template, _ = Template.parse("t", MINE + 'Answer {"verdict": "A"} or {}, {0}, {{first}}.')
     assert template.fill("Q", "x", "y")[-1].content.endswith('Answer {"verdict": "A"} or {}, {0}, {x}.')
 
 
 def test_several_parts_become_several_messages() -> None:
-    template = Template.parse("t", "[user]\n{instruction}\n[user]\n{first}\n\n{second} {fence}")
+    template, _ = Template.parse("t", "[user]\n{instruction}\n[user]\n{first}\n\n{second} {fence}")
     assert [m.content.split()[0] for m in template.fill("Q", "x", "y")] == ["Q", "x"]
 
 
@@ -132,7 +134,7 @@ def test_several_parts_become_several_messages() -> None:
     ("text", "says"),
     [
         ("", r"begin with a line \[user\]"),
-        ("{instruction} {first} {second} {fence}", r"begin with a line \[user\]"),
+        ("{instruction} {first} {second} {fence}", r"text before the first \[system\] or \[user\] line"),
         (MINE + "[system]\nMore.\n", r"the last part must begin with a line \[user\]"),
         ("Be kind.\n" + MINE, "text before the first"),
         (MINE.replace("{first}", "{frist}"), r"the field \{first\} does not occur"),
@@ -144,7 +146,7 @@ def test_a_template_that_would_not_show_what_is_compared_is_refused(text: str, s
         Template.parse("mine", text)
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [*PAIRWISE_FIELDS, "fence"])
 def test_each_field_is_needed(field: str) -> None:
     with pytest.raises(ConfigError, match=field):
         Template.parse("mine", MINE.replace(f"{{{field}}}", ""))
@@ -153,13 +155,13 @@ def test_each_field_is_needed(field: str) -> None:
 @pytest.mark.parametrize("name", ["pairwize", "nothing.txt", "../templates/pairwise", "", "a" * 5000, "x\0.txt", "."])
 def test_a_template_that_is_not_there_is_one_error(name: str) -> None:
     with pytest.raises(ConfigError, match="critic template") as caught:
-        Template.load(name)
+        load(name)
     assert len(str(caught.value)) < 6000
 
 
 def test_a_template_that_is_no_text_or_a_folder_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_bytes("[user]\ngrößer".encode("latin-1"))
     with pytest.raises(ConfigError, match="not UTF-8"):
-        Template.load(str(tmp_path / "mine.txt"))
+        load(str(tmp_path / "mine.txt"))
     with pytest.raises(ConfigError, match="cannot be read"):
-        Template.load(str(tmp_path))
+        load(str(tmp_path))

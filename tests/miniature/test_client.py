@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tutelage.chat.protocol import ChatReply, ChatRequest, Client
+from tutelage.critic.evaluator import load
 from tutelage.critic.parse import parse_verdict
-from tutelage.critic.template import Template
 from tutelage.errors import RequestError, UnknownModelError
 from tutelage.miniature import MODELS, TEACHERS, MiniatureClient, judge, write
 from tutelage.records import Message, Sampling
@@ -47,14 +47,14 @@ def test_a_prompt_of_another_world_is_answered_politely() -> None:
 
 @pytest.mark.parametrize("seed", [None, 7])
 def test_the_critic_reads_the_texts_out_of_the_rendered_prompt(seed: int | None) -> None:
-    messages = Template.load("pairwise").fill(HOT, RIGHT, WRONG)
+    messages = load("pairwise").template.fill(HOT, RIGHT, WRONG)
     text = ask("critic", *messages, seed=seed).text
     assert text == judge(HOT, RIGHT, WRONG, seed=1000 * (seed or 0))
     assert parse_verdict(text) == "FIRST"
 
 
 def test_another_draw_of_a_noisy_critic_can_differ() -> None:
-    messages = Template.load("pairwise").fill(HOT, RIGHT, "Cold.")
+    messages = load("pairwise").template.fill(HOT, RIGHT, "Cold.")
     said = {parse_verdict(ask("critic_noisy", *messages, index=index).text) for index in range(20)}
     assert {"FIRST", "SECOND"} <= said
 

@@ -82,7 +82,7 @@ def test_teach_makes_the_rows_of_a_live_run_at_half_the_price(provider: str, fol
 @both
 def test_label_judges_in_batches(provider: str, folder: Path) -> None:
     with StubServer(lambda messages: "Verdict: A", batch_seconds=0.05) as server:
-        words = ["label", "completions=pairs.jsonl", *reaching(server, provider, "critic")]
+        words = ["label", "completions=pairs.jsonl", *reaching(server, provider, "critic"), "max_flip=1"]
         tutelage(folder, *words, "artifacts=live")
         tutelage(folder, *words, "critic.max_batch_requests=5", *batch())
     live, ours = made(folder, "label", "live"), made(folder, "label")

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from stub_server import StubServer
-from tutelage.chat import Endpoint
 from tutelage.errors import ConfigError, CriticError, DataError
 from tutelage.inputs import Rows
 from tutelage.stages import evaluate
 from tutelage.stages import label as label_stage
-from tutelage.stages.asking import Judging
+from tutelage.stages.judging import Critic, Judging
 from tutelage.store import Artifact
 
 TEMPLATE = "[user]\n{instruction}{first}{second}{fence}"
@@ -23,7 +22,7 @@ TEMPLATE = "[user]\n{instruction}{first}{second}{fence}"
 def run(tmp_path: Path, policy: list[Any], baseline: list[Any]) -> Artifact:
     for name, rows in (("policy", policy), ("baseline", baseline)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    judge = Endpoint(provider="miniature", model="critic_unbiased")
+    judge = Critic(provider="miniature", model="critic_unbiased")
     config = evaluate.Config(artifacts=tmp_path / "a", judge=judge, judging=Judging(max_invalid=1.0))
     return evaluate.run(
         config,
@@ -63,7 +62,7 @@ def test_the_same_text_is_a_tie_and_nobody_is_asked(tmp_path: Path) -> None:
 def label(tmp_path: Path, reply: str, rows: list[Any], **settings: Any) -> Artifact:
     (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with StubServer(lambda messages: reply) as server:
-        critic = Endpoint(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
+        critic = Critic(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
         config = label_stage.Config(artifacts=tmp_path / "a", critic=critic, **settings)
         return label_stage.run(config, label_stage.Inputs(completions=Rows(path=str(tmp_path / "two.jsonl"))))
 
@@ -82,8 +81,8 @@ def test_the_same_pair_is_judged_once_though_both_inputs_hold_it(tmp_path: Path)
     (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TWO))
     both = Rows(path=str(tmp_path / "two.jsonl"))
     with StubServer(lambda messages: "Verdict: A") as server:
-        critic = Endpoint(provider="openai", model="stub", base_url=server.openai_url)
-        config = label_stage.Config(artifacts=tmp_path / "a", critic=critic)
+        critic = Critic(provider="openai", model="stub", base_url=server.openai_url)
+        config = label_stage.Config(artifacts=tmp_path / "a", critic=critic, max_flip=1.0)
         made = label_stage.run(config, label_stage.Inputs(completions=both, against=both))
     assert made.record.counts["verdicts"] == 1
     assert made.record.counts["skipped: the same pair again"] == 1
@@ -108,3 +107,19 @@ def test_what_is_not_judged_is_counted(tmp_path: Path) -> None:
     made = run(tmp_path, policy, [row("Work out 1 plus 1.", "x", "you"), row("Work out 2 plus 2.", "y", "you")])
     assert made.record.counts["not judged: further completions of the policy"] == 2
     assert made.record.counts["prompts without a completion of the policy"] == 1
+
+
+def test_a_completion_that_says_nothing_is_judged_and_not_left_out(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", "", "me"), row("Work out 2 plus 2.", "4.", "me")]
+    made = run(tmp_path, policy, [row(f"Work out {i} plus {i}.", f"{2 * i}.", "you") for i in (1, 2)])
+    assert made.record.win_rate is not None
+    assert (made.record.win_rate.losses, made.record.win_rate.ties, made.record.win_rate.missing) == (1, 1, 0)
+
+
+def test_prompts_without_a_verdict_are_missing_and_bound_the_win_rate(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", "2.", "me")]
+    made = run(tmp_path, policy, [row(f"Work out {i} plus {i}.", f"{2 * i}.", "you") for i in (1, 2, 3, 4)])
+    rate = made.record.win_rate
+    assert rate is not None
+    assert (rate.ties, rate.missing, rate.num_prompts) == (1, 3, 4)
+    assert rate.bounds == (12.5, 87.5)

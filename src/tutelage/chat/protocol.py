@@ -15,6 +15,9 @@ class ChatRequest(Record):
     sample_index: int = 0
     json_schema: dict[str, Any] | None = None
     """The JSON schema that the text of the reply must follow, for models that can be held to one."""
+    tool: dict[str, Any] | None = None
+    """A function in OpenAI's form ({name, description, strict, parameters}) that the model must call; the
+    reply's text is its arguments, as JSON. A model that calls nothing all the same replies with what it said."""
 
 
 class TokenLogprob(Record):

@@ -22,6 +22,9 @@ _STOP_REASONS: dict[str, StopReason] = {
     "stop": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
+    # A call of a tool is what was asked for, and nothing was cut off.
+    "tool_calls": "stop",
+    "tool_use": "stop",
     "length": "length",
     "max_tokens": "length",
     # The context is full: the text was cut off just the same.
@@ -56,8 +59,8 @@ def wire(endpoint: Endpoint, request: ChatRequest) -> Wire:
     """Return `request` as it is posted to `endpoint`: only what was asked for and what the model accepts.
 
     Raises:
-        ConfigError: the Anthropic API is asked without `max_tokens`, or the model is asked for
-            log-probabilities or a JSON schema, which it does not offer.
+        ConfigError: the Anthropic API is asked without `max_tokens`, the model is asked for
+            log-probabilities or a JSON schema, which it does not offer, or the tool is no function.
     """
     build = _openai_body if endpoint.provider == "openai" else _anthropic_body
     body = build(endpoint, request)
@@ -103,6 +106,10 @@ def _openai_body(endpoint: Endpoint, request: ChatRequest) -> Body:
     if request.json_schema is not None:
         schema = {"name": "reply", "strict": True, "schema": _schema(endpoint, request)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.tool is not None:
+        name, _ = _function(request.tool)
+        body["tools"] = [{"type": "function", "function": request.tool}]
+        body["tool_choice"] = {"type": "function", "function": {"name": name}}
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -122,6 +129,12 @@ def _anthropic_body(endpoint: Endpoint, request: ChatRequest) -> Body:
     }
     if request.json_schema is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": _schema(endpoint, request)}}
+    if request.tool is not None:
+        name, schema = _function(request.tool)
+        said = request.tool.get("description")
+        about = {} if said is None else {"description": said}
+        body["tools"] = [{"name": name, **about, "input_schema": schema}]
+        body["tool_choice"] = {"type": "tool", "name": name}
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -133,6 +146,14 @@ def _schema(endpoint: Endpoint, request: ChatRequest) -> Body | None:
     if not endpoint.offers_json_schema:
         raise ConfigError(f"{endpoint.model}: cannot be held to a JSON schema (offers_json_schema=false)")
     return request.json_schema
+
+
+def _function(tool: Body) -> tuple[str, Body]:
+    """Return the name and the parameters (a JSON schema) of a function in OpenAI's form."""
+    name, schema = tool.get("name"), tool.get("parameters")
+    if not isinstance(name, str) or not isinstance(schema, dict):
+        raise ConfigError("tool: expected a function with a name (text) and parameters (a JSON schema)")
+    return name, schema
 
 
 def sent_sampling(body: Body) -> Sampling:
@@ -188,7 +209,7 @@ def read_reply(provider: Provider, raw: str, sent: Sampling, cached: bool) -> Ch
         text, reason = _read_openai(reply) if provider == "openai" else _read_anthropic(reply)
         usage = read_usage(reply)
         logprobs = _read_logprobs(reply) if sent.top_logprobs is not None else None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise NotAReplyError(f"not a chat completion: {type(error).__name__} {error}") from None
     return ChatReply(
         text=_whole(text), stop_reason=reason, usage=usage, sampling=sent, logprobs=logprobs, cached=cached
@@ -210,7 +231,8 @@ def load_json(raw: str) -> Any:
 def _read_openai(reply: Any) -> tuple[str, StopReason]:
     choice = reply["choices"][0]
     message = choice["message"]
-    text = message.get("content")
+    called = message.get("tool_calls")
+    text = called[0]["function"]["arguments"] if called else message.get("content")
     if message.get("refusal"):
         return _text(text), "filtered"
     return _text(text), _stop_reason(choice.get("finish_reason"))
@@ -219,7 +241,9 @@ def _read_openai(reply: Any) -> tuple[str, StopReason]:
 def _read_anthropic(reply: Any) -> tuple[str, StopReason]:
     # Blocks of other types (thinking) are not the completion.
     texts = [_text(block["text"]) for block in reply["content"] if block["type"] == "text"]
-    return "".join(texts), _stop_reason(reply.get("stop_reason"))
+    called = [block["input"] for block in reply["content"] if block["type"] == "tool_use"]
+    text = canonical(called[0]).decode("utf-8") if called else "".join(texts)
+    return text, _stop_reason(reply.get("stop_reason"))
 
 
 def _read_logprobs(reply: Any) -> tuple[TokenLogprob, ...] | None:

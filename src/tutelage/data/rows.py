@@ -147,11 +147,14 @@ def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:
     return list(prompts.values())
 
 
-def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list[Prompt], list[Completion]]:
+def read_completions(
+    rows: Rows, author: str | None, count: Count, keep_empty: bool = False
+) -> tuple[list[Prompt], list[Completion]]:
     """Read prompts with their completions from an artifact or a file (also alpaca_eval's model_outputs.json).
 
     Several completions of one prompt by one author get the indices 0, 1, ... Skips and counts what
-    `read_prompts` skips, and empty completions.
+    `read_prompts` skips, and empty completions unless `keep_empty`: nothing can be learnt from one, but a policy
+    that says nothing is judged by that.
 
     Raises:
         DataError: as `read_prompts`; no author given and none in the rows.
@@ -171,7 +174,7 @@ def read_completions(rows: Rows, author: str | None, count: Count) -> tuple[list
             raise DataError(f"{where}: the completion is no text but {str(text)[:60]!r}")
         if isinstance(prompt, str):
             count(f"skipped: {prompt}", 1)
-        elif not text.strip():
+        elif not (keep_empty or text.strip()):
             count("skipped: the completion is empty", 1)
         else:
             prompts.setdefault(prompt.id, prompt)

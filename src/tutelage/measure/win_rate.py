@@ -14,12 +14,14 @@ _SCORE = {"LEFT": 1.0, "RIGHT": 0.0, "TIE": 0.5}
 def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
     """Return 1 for a win of the left completion, 0 for a loss, .5 for a tie, by prompt id; INVALID left out.
 
-    Several verdicts on one prompt are averaged: they are not independent, so they count as one.
+    Where the judge gave a probability, that is the score, as in AlpacaEval 2's weighted win rate. Several verdicts on
+    one prompt are averaged: they are not independent, so they count as one.
     """
     found: dict[str, list[float]] = {}
     for verdict in verdicts:
         if verdict.outcome != "INVALID":
-            found.setdefault(verdict.pair.prompt_id, []).append(_SCORE[verdict.outcome])
+            score = _SCORE[verdict.outcome] if verdict.probability is None else verdict.probability
+            found.setdefault(verdict.pair.prompt_id, []).append(score)
     return {prompt_id: math.fsum(values) / len(values) for prompt_id, values in found.items()}
 
 
@@ -32,8 +34,12 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
 
 
-def win_rate(verdicts: Sequence[Verdict], policy: str, baseline: str, judge: str) -> WinRate:
+def win_rate(
+    verdicts: Sequence[Verdict], policy: str, baseline: str, judge: str, num_prompts: int | None = None
+) -> WinRate:
     """Return the win rate of the left completions, in percent, as alpaca_eval defines it (ties half).
+
+    Of `num_prompts` that were to be judged, those without a verdict are counted as missing.
 
     Raises:
         CriticError: no verdict could be read.
@@ -51,6 +57,7 @@ def win_rate(verdicts: Sequence[Verdict], policy: str, baseline: str, judge: str
         losses=outcomes.count("RIGHT"),
         ties=outcomes.count("TIE"),
         invalid=outcomes.count("INVALID"),
+        missing=max(0, (num_prompts or 0) - len({v.pair.prompt_id for v in verdicts})),
         rate=100 * mean,
         standard_error=None if math.isnan(error) else 100 * error,
     )

@@ -1,13 +1,12 @@
-"""What teach, label and evaluate share: reaching a model, and judging pairs with it."""
+"""What teach, label and evaluate share: reaching a model, within a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tutelage.chat import (
     AskAgain,
@@ -23,12 +22,10 @@ from tutelage.chat import (
 from tutelage.chat.batch_notes import num_running
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.ledger import Ledger
-from tutelage.config import Group, Tree
-from tutelage.critic.questions import Heard, OrderRule, Question, questions, verdict_of
-from tutelage.critic.template import Template
-from tutelage.errors import ConfigError, CriticError, UnavailableError
+from tutelage.config import Group
+from tutelage.errors import ConfigError, UnavailableError
 from tutelage.progress import Progress
-from tutelage.records import Bill, Pair, Prompt, Sampling, Verdict, digest
+from tutelage.records import Bill
 from tutelage.store import Work
 
 BATCHES = "batches.jsonl"
@@ -144,81 +141,3 @@ def spent(ledger: Ledger) -> str:
     dollars = "price unknown" if ledger.price is None else f"${paid.dollars or 0.0:.2f}"
     in_vain = f", {lost.requests} perhaps billed in vain" if lost.requests else ""
     return f"{paid.tokens:,} tokens, {dollars}{in_vain}"
-
-
-class Judging(Group):
-    """How pairs are shown to a critic or judge, and how many unreadable replies are too many."""
-
-    template: str = Field("pairwise", description="'pairwise', or a .txt file of the same form")
-    order: OrderRule = Field(
-        "both",
-        description="both: each pair is asked twice, swapped, and a flip is a tie; random: once, in a seeded order",
-    )
-    temperature: float | None = Field(0.0, ge=0, description="of the critic; null: not sent")
-    max_tokens: int = Field(256, ge=1, description="limit of a verdict", json_schema_extra={"unit": "tokens"})
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the random order (and of a miniature critic)")
-    max_invalid: float = Field(
-        0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the stage fails"
-    )
-
-    @field_validator("template")
-    @classmethod
-    def _is_there(cls, name: str) -> str:
-        Template.load(name)  # its error is ours, and comes before anything is trained or paid for
-        return name
-
-    def identity(self) -> Tree:
-        """Return the settings with the template's text in place of its name: an edited file is another one."""
-        return super().identity() | {"template": digest(Template.load(self.template).parts)}
-
-
-def judge_requests(
-    judging: Judging, pairs: Sequence[Pair], prompts: Mapping[str, Prompt]
-) -> tuple[list[Question], list[ChatRequest]]:
-    """Return every showing of every pair, and what is asked about each."""
-    template = Template.load(judging.template)
-    asked = questions(pairs, prompts, template, judging.order, judging.seed)
-    sampling = Sampling(temperature=judging.temperature, max_tokens=judging.max_tokens, seed=judging.seed)
-    return asked, [ChatRequest(messages=q.messages, sampling=sampling) for q in asked]
-
-
-def judge_pairs(
-    endpoint: Endpoint,
-    judging: Judging,
-    asking: Asking,
-    pairs: Sequence[Pair],
-    prompts: Mapping[str, Prompt],
-    work: Work,
-) -> tuple[str, list[Verdict], Bill | None]:
-    """Return how the critic signs, a verdict for every pair that was answered (the others are counted), the bill.
-
-    Raises:
-        ChatError: as `ask_about`.
-        CriticError: more than `max_invalid` of the verdicts are INVALID; shows examples.
-    """
-    asked, requests = judge_requests(judging, pairs, prompts)
-    answer = ask_about(endpoint, requests, asking, work)
-    verdicts: list[Verdict] = []
-    both: list[tuple[Question, ChatReply | ChatFailure]] = list(zip(asked, answer.replies, strict=True))
-    for _, group in groupby(both, key=lambda qr: qr[0].pair.id):
-        members = list(group)
-        answered = [r for _, r in members if isinstance(r, ChatReply)]
-        if len(answered) < len(members):
-            work.count("pairs without a reply", 1)
-        else:
-            heard = [Heard(r.text, r.stop_reason in ("stop", "unknown"), r.usage) for r in answered]
-            work.count("replies cut or filtered", sum(not h.is_whole for h in heard))
-            verdicts.append(verdict_of([q for q, _ in members], heard, answer.author))
-    _check_invalid(answer.author, verdicts, judging.max_invalid, work.counts.get("replies cut or filtered", 0))
-    return answer.author, verdicts, answer.bill
-
-
-def _check_invalid(critic: str, verdicts: Sequence[Verdict], allowed: float, cut: int) -> None:
-    invalid = [v for v in verdicts if v.outcome == "INVALID"]
-    if len(invalid) > allowed * len(verdicts):
-        shown = "".join(f"\n  {' | '.join(v.replies)[:200]!r}" for v in invalid[:5])
-        raise CriticError(
-            f"{critic}: {len(invalid)} of {len(verdicts)} verdicts cannot be read (allowed: max_invalid="
-            f"{allowed}; {cut} replies were cut at max_tokens or filtered). All replies are kept. "
-            f"Some of them:{shown}"
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tutelage.chat import Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
 from tutelage.errors import ConfigError, DataError
@@ -13,8 +12,9 @@ from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.win_rate import win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
-from tutelage.stages.asking import Asking, Judging, judge_pairs, judge_requests
+from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
+from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Made, Work
 
@@ -22,7 +22,7 @@ from tutelage.store import Made, Work
 class Config(StageConfig, Asking):
     """Who judges and how, and how the policy's completions are drawn if it is a model."""
 
-    judge: Endpoint = Field(description="the model that decides; better not the critic, whose taste was trained on")
+    judge: Critic = Field(description="the model that decides; better not the critic, whose taste was trained on")
     judging: Judging = Field(Judging(), description="how pairs are shown")
     drawing: Drawing = Field(Drawing(), description="how the policy's completions are drawn")
 
@@ -40,21 +40,25 @@ class Inputs(Group):
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy)."""
+    """Write prompts.jsonl, completions.jsonl (the policy's) and verdicts.jsonl (left is the policy).
+
+    Beside them what alpaca_eval writes: model_outputs.json, annotations.json and leaderboard.csv.
+    """
     prompts, by_prompt = read_baseline(inputs, work.count)
     policy = list(_one_each(_policy_completions(config, inputs, prompts, work), "policy").values())
     work.count("prompts without a completion of the policy", len(prompts) - len(policy))
     asked, same = pairs_of(policy, by_prompt, work.count)
     by_id = {p.id: p for p in prompts}
-    judge, verdicts, bill = judge_pairs(config.judge, config.judging, config, asked, by_id, work)
-    verdicts += [_tie(pair, judge) for pair in same]
+    judged = judge_pairs(config.judge, config.judging, config, asked, by_id, work)
+    verdicts = judged.verdicts + [_tie(pair, judged.critic) for pair in same]
     work.write(PROMPTS, prompts)
     work.write(VERDICTS, verdicts)
-    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judge)
+    wanted = len(prompts) + work.counts["prompts without a baseline completion"]
+    rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judged.critic, wanted)
     work.count("prompts judged", len(verdicts))
     return Made(
         usage=Usage.total(v.usage for v in verdicts),
-        bill=bill,
+        bill=judged.bill,
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
@@ -65,12 +69,12 @@ def plan(config: Config, inputs: Inputs) -> Plan:
     quiet = lambda what, num: None  # noqa: E731 - the body counts
     prompts, by_prompt = read_baseline(inputs, quiet)
     if inputs.completions is not None:
-        found = read_completions(inputs.completions, None, quiet)[1]
+        found = read_completions(inputs.completions, None, quiet, keep_empty=True)[1]
         policy = list(_one_each(_firsts(found, set(by_prompt), "policy", quiet), "policy").values())
     else:
         policy = placeholders(prompts, config.drawing, 1)
     asked, _ = pairs_of(policy, by_prompt, quiet)
-    return Plan(config.judge, judge_requests(config.judging, asked, {p.id: p for p in prompts})[1])
+    return Plan(config.judge, judge_requests(config.judge, config.judging, asked, {p.id: p for p in prompts})[1])
 
 
 def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str, Completion]]:
@@ -79,7 +83,7 @@ def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str,
     Raises:
         DataError: the baseline has none for any of the prompts, or several for one.
     """
-    prompts, baseline = read_completions(inputs.baseline, None, count)
+    prompts, baseline = read_completions(inputs.baseline, None, count, keep_empty=True)
     if inputs.prompts is not None:
         prompts = read_prompts(inputs.prompts, count)
     wanted = {p.id for p in prompts}
@@ -151,7 +155,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
         raise ConfigError("tutelage evaluate: give model= (to draw from) or completions=, one of them")
     if inputs.completions is not None:
         wanted = {p.id for p in prompts}
-        found = read_completions(inputs.completions, None, work.count)[1]
+        found = read_completions(inputs.completions, None, work.count, keep_empty=True)[1]
         kept = _firsts(found, wanted, "policy", work.count)
     else:
         require("train", "tutelage evaluate")

@@ -7,14 +7,14 @@ from itertools import combinations, product
 
 from pydantic import Field
 
-from tutelage.chat import Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS, Count, read_completions
 from tutelage.errors import DataError
 from tutelage.inputs import Rows
 from tutelage.records import Completion, Pair, Prompt, Usage
-from tutelage.stages.asking import Asking, Judging, judge_pairs, judge_requests
+from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
+from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.store import Made, Work
 
 VERDICTS = "verdicts.jsonl"
@@ -23,7 +23,7 @@ VERDICTS = "verdicts.jsonl"
 class Config(StageConfig, Asking, Judging):
     """Who the critic is and how it is asked."""
 
-    critic: Endpoint = Field(description="the model that judges pairs")
+    critic: Critic = Field(description="the model that judges pairs, or an evaluator of alpaca_eval")
 
 
 class Inputs(Group):
@@ -93,22 +93,23 @@ def read_pairs(config: Config, inputs: Inputs, count: Count) -> tuple[dict[str, 
 def plan(config: Config, inputs: Inputs) -> Plan:
     """Return what `body` will ask."""
     prompts, pairs = read_pairs(config, inputs, lambda what, num: None)
-    return Plan(config.critic, judge_requests(config, pairs, prompts)[1])
+    return Plan(config.critic, judge_requests(config.critic, config, pairs, prompts)[1])
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and verdicts.jsonl."""
     prompts, pairs = read_pairs(config, inputs, work.count)
-    critic, verdicts, bill = judge_pairs(config.critic, config, config, pairs, prompts, work)
+    judged = judge_pairs(config.critic, config, config, pairs, prompts, work)
+    verdicts = judged.verdicts
     if not verdicts:
-        raise DataError(f"{critic}: not one pair was judged; every request failed")
-    judged = {v.pair.prompt_id for v in verdicts}
-    work.write(PROMPTS, [p for p in prompts.values() if p.id in judged])
+        raise DataError(f"{judged.critic}: not one pair was judged; every request failed")
+    ids = {v.pair.prompt_id for v in verdicts}
+    work.write(PROMPTS, [p for p in prompts.values() if p.id in ids])
     work.write(VERDICTS, verdicts)
     work.count("verdicts", len(verdicts))
     for outcome in ("LEFT", "RIGHT", "TIE", "INVALID"):
         work.count(outcome, sum(v.outcome == outcome for v in verdicts))
-    return Made(usage=Usage.total(v.usage for v in verdicts), bill=bill, summary={"critic": critic})
+    return Made(usage=Usage.total(v.usage for v in verdicts), bill=judged.bill, summary={"critic": judged.critic})
 
 
 STAGE = Stage("label", Config, Inputs, body, plan)
