@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tutelage.errors import DataError
 from tutelage.measure.estimate import Estimate, balanced_share, cannot_tell, wald
 from tutelage.measure.showings import Observation, PairFacts, Swap, per_pair
 
@@ -135,25 +136,15 @@ def clustered_logistic(
     """
     import numpy as np
 
-    scale = np.sqrt(np.mean(columns**2, axis=0))
-    x, y = columns / scale, np.asarray(won, dtype=float)
-    beta = np.zeros(x.shape[1])
-    with np.errstate(over="ignore"):
-        for _ in range(30):
-            p = 1 / (1 + np.exp(-(x @ beta)))
-            information = (x * (p * (1 - p))[:, None]).T @ x
-            if np.linalg.cond(information) > 1e10:
-                return None
-            step = np.linalg.solve(information, x.T @ (y - p))
-            beta = beta + step
-            if np.max(np.abs(step)) < 1e-10:
-                break
-        else:
-            return None
+    from tutelage.measure.logistic import fit_logistic, sigmoid
+
+    labels = np.asarray(won, dtype=float)
+    try:
+        fit = fit_logistic(columns, labels)
+    except DataError:
+        return None
     _, places = np.unique(np.asarray(clusters), return_inverse=True)
-    scores = np.zeros((places.max() + 1, x.shape[1]))
-    np.add.at(scores, places, x * (y - p)[:, None])
-    inverse = np.linalg.inv(information)
-    covariance = inverse @ (scores.T @ scores) @ inverse * (len(scores) / (len(scores) - 1))
-    errors = np.sqrt(np.diag(covariance)) / scale
-    return [float(b) for b in beta / scale], [float(e) for e in errors]
+    scores = np.zeros((places.max() + 1, columns.shape[1]))
+    np.add.at(scores, places, columns * (labels - sigmoid(columns @ fit.coefficients))[:, None])
+    covariance = fit.covariance @ (scores.T @ scores) @ fit.covariance * (len(scores) / (len(scores) - 1))
+    return fit.coefficients.tolist(), np.sqrt(np.diag(covariance)).tolist()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from tutelage.disk import visible
 from tutelage.report.audit_words import Tree, interval, known, number, sentences
@@ -32,7 +31,9 @@ table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.45rem .6rem .45rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600}thead th{color:var(--soft);font-weight:400;font-size:.85rem}
 tbody th small{display:block;font-weight:400;overflow-wrap:anywhere}
-td.plot{width:34%;min-width:9rem}td.n,th.n{text-align:right;white-space:nowrap}td.v{white-space:nowrap}
+table.measures{table-layout:fixed}table.measures th:first-child{width:32%}table.measures .v{width:11%}
+table.measures .i{width:19%}table.measures .n{width:8%}td.plot{min-width:9rem}table.planted th:first-child{width:28%}
+td.n,th.n{text-align:right;white-space:nowrap}td.v{white-space:nowrap}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{fill:var(--soft);font:9px system-ui,sans-serif}
 .axis{stroke:var(--line)}.zero{stroke:var(--soft);stroke-dasharray:3 3}.whisker{stroke:var(--dot);stroke-width:2}
@@ -131,15 +132,17 @@ def _groups(measured: Tree) -> list[tuple[str, list[_Row]]]:
                 ("kappa", "left, tie, right; 0 is chance", gold["kappa"], 1.0),
             ],
         ),
-        (
-            f"Own family ({own['family'] or 'unknown'})",
-            [
-                ("own family wins: judge", "pairs with one completion by it", own["judge_share"], None),
-                ("own family wins: gold labels", "the same pairs", own["gold_share"], None),
-                ("self-preference", "percentage points more than gold", own["excess"], 0.0),
-            ],
-        ),
+        ("Own family" if own["family"] is None else f"Own family ({own['family']})", _own_family(own)),
     ]
+
+
+def _own_family(own: Tree) -> list[_Row]:
+    rows: list[_Row] = [("self-preference", "points more than by gold labels", own["excess"], 0.0)]
+    if known(own["judge_share"]):
+        rows.insert(0, ("own family wins: judge", "pairs with one completion by it", own["judge_share"], None))
+    if known(own["gold_share"]):
+        rows.insert(1, ("own family wins: gold labels", "the same pairs", own["gold_share"], None))
+    return rows
 
 
 def _table(title: str, rows: Sequence[_Row]) -> str:
@@ -147,24 +150,24 @@ def _table(title: str, rows: Sequence[_Row]) -> str:
         f"<tr><th scope=row>{_text(name)}<small>{_text(meaning)}</small></th>{_cells(estimate, ideal)}</tr>"
         for name, meaning, estimate, ideal in rows
     )
-    head = "<th>measure<th>estimate<th>95 % interval<th><th class=n>pairs"
-    return f"<h2>{_text(title)}</h2><table><thead><tr>{head}</thead><tbody>{cells}</tbody></table>"
+    head = "<th>measure<th class=v>estimate<th class=i>95 % interval<th><th class=n>pairs"
+    return f"<h2>{_text(title)}</h2><table class=measures><thead><tr>{head}</thead><tbody>{cells}</tbody></table>"
 
 
-def _cells(estimate: Tree, ideal: float | None) -> str:
+def _cells(estimate: Tree, ideal: float | None, widest: float | None = None) -> str:
     if not known(estimate):
         return f'<td colspan=4 class="soft">{_text(estimate["note"])}</td>'
     value = "–" if estimate["value"] is None else number(estimate["value"], estimate["unit"])
     note = f"<small>{_text(estimate['note'])}</small>" if estimate["note"] else ""
     return (
-        f'<td class=v data-is="">{_text(value)}</td><td class=v data-is="95 %">{_text(interval(estimate))}{note}</td>'
-        f'<td class=plot>{dot_and_whisker(estimate, ideal)}</td><td class=n data-is="pairs">{estimate["num"]:,}</td>'
+        f'<td class=v data-is="">{_text(value)}</td><td class=i data-is="95 %">{_text(interval(estimate))}{note}</td>'
+        f'<td class=plot>{dot_and_whisker(estimate, ideal, widest)}</td><td class=n data-is="pairs">{estimate["num"]:,}</td>'
     )
 
 
-def dot_and_whisker(estimate: Tree, ideal: float | None) -> str:
-    """Return an inline SVG of one estimate on the scale of its unit."""
-    low, high = _scale(estimate)
+def dot_and_whisker(estimate: Tree, ideal: float | None, widest: float | None = None) -> str:
+    """Return an inline SVG of one estimate on the scale of its unit; `widest` is the end of one that is shared."""
+    low, high = _scale(estimate, widest)
 
     def x(value: float) -> float:
         return round(6 + 188 * min(max((value - low) / (high - low), 0.0), 1.0), 2)
@@ -181,21 +184,28 @@ def dot_and_whisker(estimate: Tree, ideal: float | None) -> str:
         parts.append(f'<path class=dot d="M{other + 5} 10l-7 -4v8z"/>')
     if estimate["value"] is not None:
         parts.append(f"<circle class=dot cx={x(estimate['value'])} cy=10 r=4 />")
-    parts.append(f"<text x=6 y=26>{low:g}</text><text x=194 y=26 text-anchor=end>{high:g}</text>")
+    parts.append(f"<text x=6 y=26>{_mark(low)}</text><text x=194 y=26 text-anchor=end>{_mark(high)}</text>")
     return f'<svg viewBox="0 0 200 28" aria-hidden=true>{"".join(parts)}</svg>'
 
 
-def _scale(estimate: Tree) -> tuple[float, float]:
+def _scale(estimate: Tree, widest: float | None) -> tuple[float, float]:
     """0 to 100 for a share, -1 to 1 for kappa; else as far as the interval goes, alike to both sides of 0."""
     if estimate["unit"] == "%":
         return 0.0, 100.0
     if estimate["unit"] == "kappa":
         return -1.0, 1.0
-    ends = [abs(estimate[k]) for k in ("value", "low", "high") if estimate[k] is not None]
-    widest = max([*ends, 1e-6])
+    widest = max(_reach(estimate), 1e-6) if widest is None else widest
     step = 10.0 ** math.floor(math.log10(widest))
     widest = next(step * n for n in (1, 2, 5, 10) if step * n >= widest * 0.999)
     return -widest, widest
+
+
+def _mark(value: float) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _reach(estimate: Tree) -> float:
+    return max((abs(estimate[k]) for k in ("value", "low", "high") if estimate[k] is not None), default=0.0)
 
 
 # ---- counts -----------------------------------------------------------------------------------------
@@ -240,17 +250,19 @@ def _gold(gold: Tree) -> str:
 def _injections(effects: Sequence[Tree], planted: Mapping[str, str]) -> str:
     if not effects:
         return ""
+    widest = max([_reach(e["shift"]) for e in effects] + [1.0])
     rows = "".join(
         f"<tr><th scope=row>{_text(e['kind'])}<small>{_text(_beginning(planted.get(e['kind'], '')))}</small></th>"
         f'<td class=v data-is="before">{_tally(e["before"])}</td>'
-        f'<td class=v data-is="after">{_tally(e["after"])}</td>{_cells(e["shift"], 0.0)}</tr>'
+        f'<td class=v data-is="after">{_tally(e["after"])}</td>{_cells(e["shift"], 0.0, widest)}</tr>'
         for e in effects
     )
-    head = "<th>planted text<th>before<th>after<th>shift of win share, points<th>95 % interval<th><th class=n>pairs"
+    head = "<th>planted text<th>before<th>after<th>shift<th>95 % interval<th><th class=n>pairs"
     return (
         "<h2>Planted texts</h2><p class=soft>The same showings without and with a text planted in one completion "
-        "(drawn by a seed, not by its quality). Won, tied, lost, unreadable: of the completion that holds it.</p>"
-        f"<table><thead><tr>{head}</thead><tbody>{rows}</tbody></table>"
+        "(drawn by a seed, not by its quality). Before and after: won / tied / lost / unreadable, of the completion that holds it; "
+        "the shift of its win share is in percentage points.</p>"
+        f"<table class=planted><thead><tr>{head}</thead><tbody>{rows}</tbody></table>"
     )
 
 
@@ -259,6 +271,7 @@ def _tally(tally: Tree) -> str:
 
 
 def _beginning(text: str, limit: int = 140) -> str:
+    text = " ".join(text[: 4 * limit].split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -274,8 +287,3 @@ def _examples(examples: Sequence[Tree]) -> str:
         for e in examples
     )
     return f"<h2>Examples</h2>{shown}"
-
-
-def page_data(measured: Tree, about: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `audit.json` holds."""
-    return {"about": dict(about), "summary": sentences(measured), "measured": dict(measured)}

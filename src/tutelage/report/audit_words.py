@@ -122,6 +122,6 @@ def _cost(cost: Tree) -> str:
     if cost["tokens_per_label"] is None:
         return f"{said} on which both orders agree."
     each = f"{cost['tokens_per_label']:,.0f} tokens"
-    if cost["dollars_per_label"] is not None:
-        each += f", ${cost['dollars_per_label']:.6f}"
+    if cost["dollars_per_label"]:
+        each += f", ${cost['dollars_per_label']:.3g}"
     return f"{said} on which both orders agree: {each} for each."
