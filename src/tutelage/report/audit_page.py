@@ -161,7 +161,8 @@ def _cells(estimate: Tree, ideal: float | None, widest: float | None = None) -> 
     note = f"<small>{_text(estimate['note'])}</small>" if estimate["note"] else ""
     return (
         f'<td class=v data-is="">{_text(value)}</td><td class=i data-is="95 %">{_text(interval(estimate))}{note}</td>'
-        f'<td class=plot>{dot_and_whisker(estimate, ideal, widest)}</td><td class=n data-is="pairs">{estimate["num"]:,}</td>'
+        f"<td class=plot>{dot_and_whisker(estimate, ideal, widest)}</td>"
+        f'<td class=n data-is="pairs">{estimate["num"]:,}</td>'
     )
 
 
@@ -260,8 +261,8 @@ def _injections(effects: Sequence[Tree], planted: Mapping[str, str]) -> str:
     head = "<th>planted text<th>before<th>after<th>shift<th>95 % interval<th><th class=n>pairs"
     return (
         "<h2>Planted texts</h2><p class=soft>The same showings without and with a text planted in one completion "
-        "(drawn by a seed, not by its quality). Before and after: won / tied / lost / unreadable, of the completion that holds it; "
-        "the shift of its win share is in percentage points.</p>"
+        "(drawn by a seed, not by its quality). Before and after: won / tied / lost / unreadable, of the completion "
+        "that holds it; the shift of its win share is in percentage points.</p>"
         f"<table class=planted><thead><tr>{head}</thead><tbody>{rows}</tbody></table>"
     )
 
