@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
     "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
+    "winrate": "AlpacaEval's figures of a file of annotations: tutelage winrate annotations.json [--json]",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
     "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
     "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
@@ -73,11 +74,11 @@ def _dispatch(words: list[str]) -> None:
     wants_help = any(word in ("-h", "--help") for word in rest)
     wants_estimate = "--estimate" in rest and (command in WHAT or command == "run")
     rest = [word for word in rest if word not in ("-h", "--help") and not (wants_estimate and word == "--estimate")]
-    bad = [word for word in rest if word.startswith("-")]
+    bad = [word for word in rest if word.startswith("-") and (command, word) != ("winrate", "--json")]
     if bad:
         raise ConfigError(
-            f"{bad[0]}: there are no options but --help (and --estimate for stages and run); "
-            "settings are key=value words"
+            f"{bad[0]}: there are no options but --help (and --estimate for stages and run, "
+            "--json for winrate); settings are key=value words"
         )
     if command == "train" and wants_help:
         print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")
@@ -94,6 +95,7 @@ def _dispatch(words: list[str]) -> None:
             "demo": _demo,
             "trace": _trace,
             "miniature": _miniature,
+            "winrate": _winrate,
         }
         handlers[command](rest, wants_help)
     else:
@@ -202,6 +204,25 @@ def _miniature(words: list[str], wants_help: bool) -> None:
     from tutelage.miniature import commands
 
     _action("miniature", commands.ACTIONS, words, wants_help)
+
+
+def _winrate(words: list[str], wants_help: bool) -> None:
+    from pathlib import Path
+
+    from tutelage.config import build, merge_words
+    from tutelage.disk import dump_json
+    from tutelage.help import group_help
+    from tutelage.measure import commands
+
+    if wants_help:
+        print(group_help(commands.WinrateConfig, f"{commands.USAGE}\n  {COMMANDS['winrate']}"))
+        return
+    path, *settings = [word for word in words if word != "--json"] or [""]
+    if path.partition("=")[0] in ("", *commands.WinrateConfig.model_fields):
+        raise ConfigError(f"tutelage winrate: the first word is the path of the annotations: {commands.USAGE}")
+    config = build(commands.WinrateConfig, merge_words(commands.WinrateConfig, {}, settings), "tutelage winrate")
+    report = commands.winrate(Path(path), config)
+    print(dump_json(report.as_json()) if "--json" in words else report.text())
 
 
 def _action(

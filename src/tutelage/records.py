@@ -323,8 +323,6 @@ class WinRate(Record):
     missing: int = 0
     rate: float
     standard_error: float | None
-    length_controlled: float | None = None
-    """As AlpacaEval 2 defines it; None where it was not asked for or is not defined."""
 
     @property
     def num_prompts(self) -> int:

@@ -11,12 +11,13 @@ import pytest
 
 from stub_server import StubServer
 from tutelage import stages
+from tutelage.critic.evaluator import load
 from tutelage.critic.template import read_back
 from tutelage.errors import ConfigError, CriticError
 from tutelage.inputs import Rows
 from tutelage.records import Verdict
 from tutelage.stages import label
-from tutelage.stages.judging import Critic
+from tutelage.stages.judging import Critic, signature
 from tutelage.store import Artifact
 
 Messages = list[dict[str, str]]
@@ -187,3 +188,19 @@ def test_an_edited_evaluator_is_another_one_and_a_moved_one_is_not(tmp_path: Pat
 def test_a_critic_that_is_nowhere_says_how_to_get_alpaca_evals() -> None:
     with pytest.raises(ConfigError, match=r"no preset 'alpaca_eval_gpt44'.*evaluators of alpaca_eval are read from"):
         stages.get("label").configure(["completions=c", "critic=alpaca_eval_gpt44"])
+
+
+def test_a_verdict_is_signed_by_the_model_and_the_way_it_was_asked(tmp_path: Path, evaluator: Path) -> None:
+    made, _ = run(tmp_path, longer, rows(1))
+    plain = verdicts(made)[0].critic
+    made, _ = run(tmp_path, longer, rows(1), template="rubric")
+    assert verdicts(made)[0].critic == f"{plain} (rubric)"
+    made, _ = run(tmp_path, lambda m: "(a)", rows(1), critic={"evaluator": str(evaluator)})
+    assert verdicts(made)[0].critic == f"{plain} (mine)"
+
+
+def test_only_the_model_of_an_evaluator_signs_with_its_name(evaluator: Path) -> None:
+    own = Critic(provider="openai", model="gpt-9", api_key_env="KEY", evaluator=str(evaluator))
+    assert signature(own, load(str(evaluator)), "openai/gpt-9") == "mine"
+    other = own.model_copy(update={"model": "gpt-10"})
+    assert signature(other, load(str(evaluator)), "openai/gpt-10") == "openai/gpt-10 (mine)"

@@ -11,6 +11,7 @@ import pytest
 from stub_server import StubServer
 from tutelage.errors import ConfigError, CriticError, DataError
 from tutelage.inputs import Rows
+from tutelage.measure.annotations import read_annotations
 from tutelage.stages import evaluate
 from tutelage.stages import label as label_stage
 from tutelage.stages.judging import Critic, Judging
@@ -123,3 +124,19 @@ def test_prompts_without_a_verdict_are_missing_and_bound_the_win_rate(tmp_path: 
     assert rate is not None
     assert (rate.ties, rate.missing, rate.num_prompts) == (1, 3, 4)
     assert rate.bounds == (12.5, 87.5)
+
+
+def test_an_evaluation_leaves_what_alpaca_eval_would_leave(tmp_path: Path) -> None:
+    policy = [row("Work out 1 plus 1.", "2.", "me"), row("Work out 2 plus 2.", "5.", "me")]
+    made = run(tmp_path, policy, [row(f"Work out {i} plus {i}.", f"{2 * i}.", "you") for i in (1, 2)])
+    outputs = json.loads((made.path / "model_outputs.json").read_text())
+    assert outputs[0] == {"instruction": "Work out 1 plus 1.", "output": "2.", "generator": "me"}
+    annotations = read_annotations(made.path / "annotations.json")
+    assert [(a.output_1, a.generator_1, a.generator_2) for a in annotations] == [
+        ("4.", "you", "me"),
+        ("2.", "you", "me"),
+    ]
+    assert sorted(a.preference or 0 for a in annotations) == [1.0, 1.5]
+    head, own = (made.path / "leaderboard.csv").read_text().splitlines()
+    assert head.startswith(",win_rate,standard_error")
+    assert own.startswith("me,25.0,25.0")

@@ -26,8 +26,12 @@ HOW_TO_GET_IT = (
     "folder: give its path, such as evaluators_configs/alpaca_eval_gpt4"
 )
 FIELDS = ("instruction", "output_1", "output_2")
-PROVIDERS = {"openai_completions": "openai", "anthropic_completions": "anthropic_2023"}
-"""Which preset reaches the models of an evaluator. Others (vllm, bedrock, ...) need an address from the user."""
+PROVIDERS = {
+    "openai_completions": "openai",
+    "anthropic_completions": "anthropic_2023",
+    "bedrock_anthropic_completions": "bedrock",
+}
+"""Which preset reaches the models of an evaluator. Others (vllm, cohere, ...) need an address from the user."""
 _DEFAULT_PARSER = "regex_parser"
 
 

@@ -59,6 +59,8 @@ class Evaluator:
     tool: dict[str, Any] | None = None
     order: OrderRule = "both"
     seeded: bool = True
+    model: str | None = None
+    """Which model an evaluator of alpaca_eval stands for; asked through another, it is another judge."""
 
 
 def load(name_or_path: str) -> Evaluator:
@@ -130,5 +132,6 @@ def _from_alpaca_eval(folder: Path) -> Evaluator:
         {"parts": [list(part) for part in template.parts], "config": str(config)},
         order="random" if config.get("is_randomize_output_order", True) else "fixed",
         seeded=False,
+        model=str(config["completions_kwargs"].get("model_name")),
         **alpaca_eval.decoding(config),
     )

@@ -104,7 +104,7 @@ def _preference(where: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isnan(value) or value == -1:
+        if value == -1 or (isinstance(value, float) and math.isnan(value)):
             return None
         if value == 0:
             return 1.5

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
+from tutelage.disk import dump_json, write_atomically
 from tutelage.errors import ConfigError, DataError
 from tutelage.extras import require
 from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
+from tutelage.measure.alpaca_eval import dataset_of, metrics
+from tutelage.measure.annotations import annotations_of, write_annotations
+from tutelage.measure.leaderboard import write_leaderboard
 from tutelage.measure.win_rate import win_rate
-from tutelage.records import Completion, Pair, Prompt, Usage, Verdict
+from tutelage.records import Completion, Pair, Prompt, Usage, Verdict, WinRate
 from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
 from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Made, Work
+
+OUTPUTS, ANNOTATIONS, LEADERBOARD = "model_outputs.json", "annotations.json", "leaderboard.csv"
+"""What alpaca_eval calls the policy's completions, the verdicts, and the win rate."""
 
 
 class Config(StageConfig, Asking):
@@ -56,12 +65,23 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     wanted = len(prompts) + work.counts["prompts without a baseline completion"]
     rate = win_rate(verdicts, _author(policy), _author(list(by_prompt.values())), judged.critic, wanted)
     work.count("prompts judged", len(verdicts))
+    _write_as_alpaca_eval(work, policy, verdicts, by_id, rate)
     return Made(
         usage=Usage.total(v.usage for v in verdicts),
         bill=judged.bill,
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
+
+
+def _write_as_alpaca_eval(
+    work: Work, policy: list[Completion], verdicts: list[Verdict], prompts: Mapping[str, Prompt], rate: WinRate
+) -> None:
+    outputs = [{"instruction": prompts[c.prompt_id].text, "output": c.text, "generator": rate.policy} for c in policy]
+    write_atomically(work.path / OUTPUTS, dump_json(outputs, indent=2) + "\n")
+    rows = annotations_of(verdicts, prompts, rate.baseline, rate.policy, dataset_of)
+    write_annotations(work.path / ANNOTATIONS, rows)
+    write_leaderboard(work.path / LEADERBOARD, {rate.policy: metrics(rows)})
 
 
 def plan(config: Config, inputs: Inputs) -> Plan:

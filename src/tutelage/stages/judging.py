@@ -119,6 +119,16 @@ def evaluator_of(critic: Critic, showing: Showing) -> Evaluator:
     return load(showing.template or critic.evaluator or DEFAULT)
 
 
+def signature(critic: Critic, evaluator: Evaluator, author: str) -> str:
+    """Return how verdicts are signed: by the model (`author`), and by the way it was asked if that is not `pairwise`.
+
+    Only the model that alpaca_eval's evaluator stands for, at its own provider, signs with the evaluator's name.
+    """
+    if evaluator.model == critic.model and critic.base_url is None:
+        return evaluator.name
+    return author if evaluator.name == DEFAULT else f"{author} ({evaluator.name})"
+
+
 def judge_requests(
     critic: Critic, judging: Judging, pairs: Sequence[Pair], prompts: Mapping[str, Prompt]
 ) -> tuple[list[Question], list[ChatRequest]]:
@@ -197,6 +207,7 @@ def judge_pairs(
     evaluator = evaluator_of(critic, judging)
     asked, requests = judge_requests(critic, judging, pairs, prompts)
     answer = ask_about(critic, requests, asking, work)
+    signed = signature(critic, evaluator, answer.author)
     replies = dict(zip((r.messages for r in requests), answer.replies, strict=True))
     flip: Outcome = "TIE" if judging.on_flip == "tie" else "INVALID"
     verdicts: list[Verdict] = []
@@ -219,13 +230,13 @@ def judge_pairs(
             work.count("replies cut or filtered", sum(not h.is_whole for h in heard))
         work.count("pairs with a completion cut to max_completion_chars", int(members[0].num_cut > 0))
         opinion = opinion_of(members, heard, evaluator)
-        verdicts.append(verdict_of(members, heard, opinion, answer.author, flip))
+        verdicts.append(verdict_of(members, heard, opinion, signed, flip))
         if is_flip(opinion.outcomes):
             flipped.append(verdicts[-1])
     work.count("flips", len(flipped))
-    _check(answer.author, "max_invalid", judging.max_invalid, verdicts, _unreadable(verdicts), work)
-    _check(answer.author, "max_flip", judging.max_flip, verdicts, flipped, work)
-    return Judged(answer.author, verdicts, len(flipped), answer.bill)
+    _check(signed, "max_invalid", judging.max_invalid, verdicts, _unreadable(verdicts), work)
+    _check(signed, "max_flip", judging.max_flip, verdicts, flipped, work)
+    return Judged(signed, verdicts, len(flipped), answer.bill)
 
 
 def _unreadable(verdicts: Sequence[Verdict]) -> list[Verdict]:
