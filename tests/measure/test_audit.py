@@ -195,6 +195,12 @@ def test_completions_of_one_length_say_nothing_of_length() -> None:
     assert found.position.value is not None
 
 
+def test_a_handful_of_pairs_gets_no_regression(rows) -> None:
+    found = audit("c", observe(rows[:9], Knobs()), facts_of(rows)).length
+    assert found.per_word.value is found.position.value is None
+    assert "needs 10 pairs" in found.per_word.note
+
+
 # ---- consistency, cost, and what cannot be ----------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from tutelage.measure.showings import Observation, PairFacts, Swap, per_pair
 Quality = Literal["scores", "labels", "unknown"]
 _SIGN = {"LEFT": 1.0, "RIGHT": -1.0, "TIE": 0.0}
 _PER_WORD = "log-odds per word"
+MIN_PAIRS = 10
+"""Below, errors that are clustered by pair are far too small."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +98,16 @@ def _regression(rows: Sequence[_Row]) -> tuple[Estimate, Estimate, Estimate]:
     import numpy as np
 
     units = ("log-odds", "log-odds per point", _PER_WORD)
-    num = len({pair_id for pair_id, *_ in rows})
-    columns = np.array([[1.0, quality, words] for _, _, quality, words in rows]).reshape(-1, 3)
-    varies = [
-        True,
-        bool(np.ptp(columns[:, 1]) > 0) if rows else False,
-        bool(np.ptp(columns[:, 2]) > 0) if rows else False,
-    ]
-    same = ("", "the pairs do not differ in known quality", "the completions of each pair are equally long")
-    estimates = [cannot_tell(why or "no readable reply", unit, num) for why, unit in zip(same, units, strict=True)]
-    if num < 2:
-        return estimates[0], estimates[1], estimates[2]
-    wanted = [place for place in range(3) if varies[place]]
-    found = clustered_logistic(columns[:, wanted], [won for _, won, *_ in rows], [pair_id for pair_id, *_ in rows])
+    pairs = [pair_id for pair_id, *_ in rows]
+    num = len(set(pairs))
+    if num < MIN_PAIRS:
+        one, two, three = (cannot_tell(f"a regression needs {MIN_PAIRS} pairs", unit, num) for unit in units)
+        return one, two, three
+    columns = np.array([[1.0, quality, words] for _, _, quality, words in rows])
+    constant = ("", "the pairs do not differ in known quality", "the completions of each pair are equally long")
+    wanted = [place for place in range(3) if place == 0 or np.ptp(columns[:, place]) > 0]
+    found = clustered_logistic(columns[:, wanted], [won for _, won, *_ in rows], pairs)
+    estimates = [cannot_tell(why, unit, num) for why, unit in zip(constant, units, strict=True)]
     for place, column in enumerate(wanted):
         if found is None:
             why = "quality, length or slot alone predicts every verdict, or they move together"
@@ -147,4 +146,5 @@ def clustered_logistic(
     scores = np.zeros((places.max() + 1, columns.shape[1]))
     np.add.at(scores, places, columns * (labels - sigmoid(columns @ fit.coefficients))[:, None])
     covariance = fit.covariance @ (scores.T @ scores) @ fit.covariance * (len(scores) / (len(scores) - 1))
-    return fit.coefficients.tolist(), np.sqrt(np.diag(covariance)).tolist()
+    variances = np.maximum(np.diag(covariance), 0)  # rounding can leave one just below
+    return fit.coefficients.tolist(), np.sqrt(variances).tolist()

@@ -44,7 +44,8 @@ pre{margin:.3rem 0 .8rem;padding:.6rem;background:var(--card);border-radius:.35r
 overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace;unicode-bidi:isolate}
 @media(max-width:40rem){thead{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}
 tbody th,td{display:inline-block;border:0;padding:.1rem .8rem .1rem 0;text-align:left}
-tbody th,td.plot{display:block;width:100%}
+table.measures tbody :is(th,.v,.i,.n),table.planted tbody th{width:auto}tbody th,td.plot{display:block}
+td.plot svg{max-width:20rem}
 td[data-is]::before{content:attr(data-is) " ";color:var(--soft);font-size:.85rem}td.n{text-align:left}}
 @media print{body{max-width:none;padding:0;font-size:11pt}tr,figure{break-inside:avoid}
 details::details-content{content-visibility:visible;display:block;height:auto}}

@@ -26,7 +26,7 @@ from tutelage.report.audit_page import audit_page
 from tutelage.report.audit_words import sentences
 from tutelage.stages.asking import Asking, ask_about
 from tutelage.stages.base import Plan, Stage
-from tutelage.stages.judging import Critic, Showing, evaluator_of, heard_of, showings
+from tutelage.stages.judging import Critic, Showing, evaluator_of, heard_of, showings, signature
 from tutelage.store import Made, Work
 
 PAIRS, SHOWINGS, DATA, PAGE = "pairs.jsonl", "showings.jsonl", "audit.json", "audit.html"
@@ -90,11 +90,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     drawn = _draw(config, read_pairs(inputs.pairs, work.count))
     planned = _planned(config, drawn)
     asked = ask_about(config.critic, [p.request for p in planned], config, work)
+    critic = signature(config.critic, evaluator_of(config.critic, config), asked.author)
     shown = _read(config, planned, asked.replies, work)
     plain = [s for s in shown if s.injection is None]
     if not any(s.first_won is not None for s in plain):
-        raise CriticError(f"{asked.author}: not one of {len(plain)} replies could be read; nothing can be measured")
-    measured = measure(asked.author, shown, drawn, config.seed)
+        raise CriticError(f"{critic}: not one of {len(plain)} replies could be read; nothing can be measured")
+    measured = measure(critic, shown, drawn, config.seed)
     prompts = {known.prompt.id: known.prompt for known in drawn}
     work.write(PROMPTS, prompts.values())
     work.write(PAIRS, [AuditedPair(pair=k.pair, gap=k.gap, gold=k.gold) for k in drawn])
@@ -114,7 +115,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     return Made(
         usage=Usage.total(s.usage for s in shown),
         bill=asked.bill,
-        summary={"critic": asked.author, "in_short": said},
+        summary={"critic": critic, "in_short": said},
     )
 
 
