@@ -37,6 +37,7 @@ INPUTS: dict[str, list[str]] = {
     "dpo": ["model=m", "preferences=p"],
     "reward": ["model=m", "preferences=p"],
     "evaluate": ["model=m", "baseline=b.jsonl", "judge=miniature_critic"],
+    "audit": ["pairs=p.jsonl", "critic=miniature_critic"],
 }
 RECIPE = """\
 model: miniature
@@ -485,7 +486,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     template = tmp_path / "other.txt"
     template.write_text("[user]\n{instruction}{first}{second}{fence}")
     config = stages.get(stage).config
-    endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge"}.get(stage)
+    endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge", "audit": "critic"}.get(stage)
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     before = settings_of(stage, *words)

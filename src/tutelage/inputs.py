@@ -86,6 +86,16 @@ class Rows(Prompts):
     )
 
 
+class Pairs(Prompts):
+    """Pairs of completions: an artifact of label or evaluate, or a file of rows with output_1 and output_2."""
+
+    path: str = Field(
+        min_length=1,
+        description="an artifact of label or evaluate, or a .jsonl or .json file (.gz too) with the fields of "
+        "alpaca_eval's annotations: output_1, output_2, and if known generator_1 and _2, score_1 and _2, preference",
+    )
+
+
 class Pretrained(Input):
     """What both kinds of Hugging Face model have in common; a stage takes one of them."""
 
