@@ -129,6 +129,19 @@ def test_a_critic_over_http_that_obeys_planted_texts_is_found_out(pairs: Path, t
     assert made.record.bill.paid.requests == len(made.rows(audit.SHOWINGS, audit.AuditedShowing))
 
 
+def test_what_label_has_paid_for_the_audit_does_not_pay_again(write_rows: Write, tmp_path: Path) -> None:
+    rows = [{"prompt": "Why?", "completion": c, "author": "me"} for c in ("Because.", "Why not.", "So.")]
+    path = write_rows("c.jsonl", rows)
+    with StubServer(lambda messages: "Verdict: A") as server:
+        critic = Critic(provider="openai", model="stub", base_url=server.openai_url)
+        config = label.Config(artifacts=tmp_path / "a", critic=critic, max_flip=1.0)
+        labelled = label.run(config, label.Inputs(completions=Rows(path=str(path))))
+        made = examine(labelled.path, tmp_path / "a", critic, num_injected=0)
+    assert made.record.counts["replies reused"] == made.record.counts["showings"] == 6
+    assert made.record.bill is not None
+    assert made.record.bill.paid.requests == 0
+
+
 def test_unreadable_replies_are_measured_and_only_a_silent_critic_is_refused(pairs: Path, tmp_path: Path) -> None:
     def moody(messages: Any) -> str:
         return "Verdict: A" if len(messages[-1]["content"]) % 2 else "I would rather not."
