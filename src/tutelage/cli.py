@@ -19,7 +19,7 @@ COMMANDS = {
     "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
     "winrate": "AlpacaEval's figures of a file of annotations: tutelage winrate annotations.json [--json]",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
-    "miniature": "tutelage miniature build|prompts: make its base model, or prompts of its world",
+    "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
     "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
 }
 EPILOG = """\

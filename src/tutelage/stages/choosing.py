@@ -86,7 +86,7 @@ def _decided(verdicts: Sequence[Verdict], settings: Choosing, count: Count) -> l
         if kept and all(p is None for _, p in found):
             raise ConfigError(
                 f"min_probability: no verdict of {_critics(kept)} has a probability; label with log-probabilities "
-                "(template=letter), or leave min_probability out"
+                "(template=letter) or a reward model, or leave it out"
             )
         count("dropped: no probability", sum(p is None for _, p in found))
         count("dropped: below min_probability", sum(p is not None and p < settings.min_probability for _, p in found))
