@@ -127,15 +127,12 @@ def _stage(name: str, words: list[str], wants_help: bool, wants_estimate: bool) 
         print("\n".join(table(estimate.of_stage(stage, *stage.configure(words)))))
         return
     artifact = stage.run(*stage.configure(words))
-    rate = artifact.record.win_rate
-    if rate is not None:
+    if artifact.record.win_rate is not None:
         from tutelage.progress import say
+        from tutelage.stages.evaluate import in_words
 
-        say(
-            f"win rate {rate.rate:.1f} % ± {rate.standard_error or 0:.1f} against {rate.baseline}, "
-            f"judge {rate.judge}: {rate.wins} wins, {rate.losses} losses, {rate.ties} ties, "
-            f"{rate.invalid} unreadable"
-        )
+        for line in in_words(artifact):
+            say(line)
     print(artifact.path)
 
 

@@ -107,7 +107,7 @@ def test_both_orders_of_a_pair_show_each_completion_where_it_belongs(prompt: str
     asked = Prompt.of(prompt)
     one = Completion(prompt_id=asked.id, author="a", text=left)
     other = Completion(prompt_id=asked.id, author="b", text=right)
-    there, back = questions([Pair(left=one, right=other)], {asked.id: asked}, PAIRWISE, "both", 0)
+    there, back = questions([Pair(left=one, right=other)], {asked.id: asked}, load("pairwise"), "both", 0)
     assert tuple(m.content for m in there.messages) == expected(prompt, left, right)
     assert tuple(m.content for m in back.messages) == expected(prompt, right, left)
 
