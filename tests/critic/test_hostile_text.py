@@ -12,11 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tutelage.critic.evaluator import load
 from tutelage.critic.questions import questions
 from tutelage.critic.template import Template, fence_of
 from tutelage.records import Completion, Pair, Prompt
 
-PAIRWISE = Template.load("pairwise")
+PAIRWISE = load("pairwise").template
 FILE = (resources.files("tutelage.critic") / "templates" / "pairwise.txt").read_text("utf-8")
 FAKE = "0123456789ab"
 HOSTILE = [
@@ -106,7 +107,7 @@ def test_both_orders_of_a_pair_show_each_completion_where_it_belongs(prompt: str
     asked = Prompt.of(prompt)
     one = Completion(prompt_id=asked.id, author="a", text=left)
     other = Completion(prompt_id=asked.id, author="b", text=right)
-    there, back = questions([Pair(left=one, right=other)], {asked.id: asked}, PAIRWISE, "both", 0)
+    there, back = questions([Pair(left=one, right=other)], {asked.id: asked}, load("pairwise"), "both", 0)
     assert tuple(m.content for m in there.messages) == expected(prompt, left, right)
     assert tuple(m.content for m in back.messages) == expected(prompt, right, left)
 
@@ -115,7 +116,7 @@ def test_both_orders_of_a_pair_show_each_completion_where_it_belongs(prompt: str
 def test_a_template_that_shows_a_text_twice_and_to_the_system_shows_it_verbatim_there_too(
     instruction: str, first: str, second: str
 ) -> None:
-    template = Template.parse(
+    template, _ = Template.parse(
         "mine", "[system]\n<{second}|{first}>\n[user]\n<{instruction}|{first}|{second}|{fence}>"
     )
     system, user = template.fill(instruction, first, second)
