@@ -38,6 +38,7 @@ INPUTS: dict[str, list[str]] = {
     "dpo": ["model=m", "preferences=p"],
     "reward": ["model=m", "preferences=p"],
     "evaluate": ["model=m", "baseline=b.jsonl", "judge=miniature_critic"],
+    "audit": ["pairs=p.jsonl", "critic=miniature_critic"],
 }
 RECIPE = """\
 model: miniature
@@ -228,10 +229,14 @@ def test_a_single_setting_is_no_group() -> None:
 def test_a_missing_setting_is_named_with_its_meaning() -> None:
     with pytest.raises(ConfigError, match=r"preferences: required, but not given; give preferences=\.\.\."):
         stages.get("dpo").configure(["model=m"])
-    with pytest.raises(
-        ConfigError, match=r"critic: required.*\(the model that judges pairs, or an .*critic=PRESET \(anthropic"
-    ):
-        stages.get("label").configure(["completions=c"])
+    with pytest.raises(ConfigError, match=r"judge: required.*\(the model that decides.*\).*judge=PRESET \(anthropic"):
+        stages.get("evaluate").configure(["model=m", "baseline=b"])
+
+
+def test_a_recipe_names_the_critic_that_its_road_asks(tmp_path: Path) -> None:
+    """In a recipe nothing else can decide, so that it is missed before anything is trained."""
+    with pytest.raises(ConfigError, match=r"label\.critic: required.*label\.critic=PRESET \(anthropic"):
+        recipe(tmp_path, RECIPE.replace("critic: {preset: openai, model: gpt}", "order: random"))
 
 
 def test_a_word_for_a_group_that_is_not_there_says_how_to_get_one() -> None:
@@ -420,6 +425,7 @@ RUNTIME = {
     "budget.tokens",
     "max_consecutive_failures",
     "micro_batch_tokens",
+    "scoring.micro_batch_tokens",
     "save_every_seconds",
     *(
         f"{who}.{what}"
@@ -487,7 +493,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     template = tmp_path / "other.txt"
     template.write_text("[user]\n{instruction}{first}{second}{fence}")
     config = stages.get(stage).config
-    endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge"}.get(stage)
+    endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge", "audit": "critic"}.get(stage)
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     before = settings_of(stage, *words)

@@ -38,8 +38,8 @@ def test_the_defaults_shown_are_those_that_words_are_laid_over(name: str) -> Non
     """Feeding the shown defaults back as words changes nothing."""
     stage = stages.get(name)
     text = stage_help(stage)
-    given = {"teach": ["teacher=miniature_weak"], "label": ["critic=miniature_critic"]}
-    words = given.get(name, ["judge=miniature_critic"] if name == "evaluate" else [])
+    given = {"teach": ["teacher=miniature_weak"], "evaluate": ["judge=miniature_critic"]}
+    words = given.get(name, ["critic=miniature_critic"] if name in ("label", "audit") else [])
     chosen = tuple(word.partition("=")[0] + "." for word in words)
     value = "[x,y]" if name == "panel" else "x"
     inputs = [f"{key}={value}" for key, field in stage.inputs.model_fields.items() if field.is_required()]

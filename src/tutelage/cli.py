@@ -16,12 +16,15 @@ from tutelage.stages import WHAT
 COMMANDS = {
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
+    "compare": "is one policy better than another? tutelage compare A B [C ...] [--json]",
+    "power": "how small a difference can n prompts show? tutelage power n=805 [--json]",
     "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
     "winrate": "AlpacaEval's figures of a file of annotations: tutelage winrate annotations.json [--json]",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
-    "miniature": "tutelage miniature build|prompts: make its base model, or prompts of its world",
+    "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
     "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
 }
+TAKES_JSON = ("winrate", "compare", "power")
 EPILOG = """\
 Settings are key=value words: tutelage dpo model=artifacts/2-sft/run-1a2b3c4d loss.beta=0.1
 tutelage <command> --help lists every key with its default, unit and meaning.
@@ -74,11 +77,11 @@ def _dispatch(words: list[str]) -> None:
     wants_help = any(word in ("-h", "--help") for word in rest)
     wants_estimate = "--estimate" in rest and (command in WHAT or command == "run")
     rest = [word for word in rest if word not in ("-h", "--help") and not (wants_estimate and word == "--estimate")]
-    bad = [word for word in rest if word.startswith("-") and (command, word) != ("winrate", "--json")]
+    bad = [word for word in rest if word.startswith("-") and not (command in TAKES_JSON and word == "--json")]
     if bad:
         raise ConfigError(
             f"{bad[0]}: there are no options but --help (and --estimate for stages and run, "
-            "--json for winrate); settings are key=value words"
+            f"--json for {', '.join(TAKES_JSON)}); settings are key=value words"
         )
     if command == "train" and wants_help:
         print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")
@@ -96,6 +99,8 @@ def _dispatch(words: list[str]) -> None:
             "trace": _trace,
             "miniature": _miniature,
             "winrate": _winrate,
+            "compare": _compare,
+            "power": _power,
         }
         handlers[command](rest, wants_help)
     else:
@@ -122,15 +127,12 @@ def _stage(name: str, words: list[str], wants_help: bool, wants_estimate: bool) 
         print("\n".join(table(estimate.of_stage(stage, *stage.configure(words)))))
         return
     artifact = stage.run(*stage.configure(words))
-    rate = artifact.record.win_rate
-    if rate is not None:
+    if artifact.record.win_rate is not None:
         from tutelage.progress import say
+        from tutelage.stages.evaluate import in_words
 
-        say(
-            f"win rate {rate.rate:.1f} % ± {rate.standard_error or 0:.1f} against {rate.baseline}, "
-            f"judge {rate.judge}: {rate.wins} wins, {rate.losses} losses, {rate.ties} ties, "
-            f"{rate.invalid} unreadable"
-        )
+        for line in in_words(artifact):
+            say(line)
     print(artifact.path)
 
 
@@ -223,6 +225,39 @@ def _winrate(words: list[str], wants_help: bool) -> None:
     config = build(commands.WinrateConfig, merge_words(commands.WinrateConfig, {}, settings), "tutelage winrate")
     report = commands.winrate(Path(path), config)
     print(dump_json(report.as_json()) if "--json" in words else report.text())
+
+
+def _compare(words: list[str], wants_help: bool) -> None:
+    from pathlib import Path
+
+    from tutelage.config import build, merge_words
+    from tutelage.disk import dump_json
+    from tutelage.help import group_help
+    from tutelage.measure.comparing import USAGE, CompareConfig, compare_files
+
+    if wants_help:
+        print(group_help(CompareConfig, f"{USAGE}\n  {COMMANDS['compare']}"))
+        return
+    of_settings = tuple(f"{name}=" for name in CompareConfig.model_fields)
+    settings = [word for word in words if word.startswith(of_settings)]
+    paths = [Path(word) for word in words if word not in settings and word != "--json"]
+    config = build(CompareConfig, merge_words(CompareConfig, {}, settings), "tutelage compare")
+    found = compare_files(paths, config)
+    print(dump_json(found.as_json()) if "--json" in words else found.text())
+
+
+def _power(words: list[str], wants_help: bool) -> None:
+    from tutelage.config import build, merge_words
+    from tutelage.disk import dump_json
+    from tutelage.help import group_help
+    from tutelage.measure import power
+
+    if wants_help:
+        print(group_help(power.PowerConfig, f"tutelage power [key=value ...] [--json]\n  {COMMANDS['power']}"))
+        return
+    settings = [word for word in words if word != "--json"]
+    config = build(power.PowerConfig, merge_words(power.PowerConfig, {}, settings), "tutelage power")
+    print(dump_json(power.tree(config)) if "--json" in words else power.text(config))
 
 
 def _action(

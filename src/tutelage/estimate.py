@@ -35,7 +35,7 @@ def of_stage(stage: Stage[Any, Any], config: StageConfig, inputs: Group) -> list
 
 def _of_plan(name: str, plan: Plan | None, config: StageConfig) -> list[Estimate]:
     if plan is None:
-        return [Estimate(stage=name, model="", note="imports completions: free")]
+        return [Estimate(stage=name, model="", note="asks nobody: free")]
     return [estimate(name, plan.endpoint, plan.requests, config.artifacts / REPLIES)]
 
 

@@ -109,15 +109,25 @@ class Rows(Prompts):
     )
 
 
-class Model(Input):
-    """A Hugging Face causal language model."""
+class Pairs(Prompts):
+    """Pairs of completions: an artifact of label or evaluate, or a file of rows with output_1 and output_2."""
 
-    preset_group: ClassVar[str | None] = "model"
     path: str = Field(
         min_length=1,
-        description="an artifact of sft or dpo, a model folder, a name on the Hugging Face Hub, or "
-        "'miniature' (the small base model that comes with the package)",
+        description="an artifact of label or evaluate, or a .jsonl or .json file (.gz too) with the fields of "
+        "alpaca_eval's annotations: output_1, output_2, and if known generator_1 and _2, score_1 and _2, preference",
     )
+
+
+class Pretrained(Input):
+    """What both kinds of Hugging Face model have in common; a stage takes one of them."""
+
+    word: ClassVar[str]
+    """The key that it is given under."""
+    holds: ClassVar[str]
+    made_by: ClassVar[tuple[str, ...]]
+    """The stages whose artifacts hold one."""
+
     revision: str | None = Field(None, description="branch, tag or commit on the Hub; null: main")
     chat_format: str | None = Field(
         None,
@@ -156,12 +166,33 @@ class Model(Input):
         made = self.artifact()
         if made is None:
             return str(SHIPPED) if self.path == "miniature" else self.path
-        if made.record.checkpoint is None or made.record.stage not in ("sft", "dpo"):
+        if made.record.checkpoint is None or made.record.stage not in self.made_by:
             raise ModelError(
-                f"{self.path}: a {made.record.stage} artifact holds no language model; "
-                "give one made by sft or dpo, a model folder, or a Hub name"
+                f"{self.path}: a {made.record.stage} artifact holds no {self.holds}; "
+                f"give one made by {' or '.join(self.made_by)}, a model folder, or a Hub name"
             )
         return str(made.path / made.record.checkpoint.path)
+
+
+class Model(Pretrained):
+    """A Hugging Face causal language model."""
+
+    word, holds, made_by = "model", "language model", ("sft", "dpo")
+    preset_group: ClassVar[str | None] = "model"
+    path: str = Field(
+        min_length=1,
+        description="an artifact of sft or dpo, a model folder, a name on the Hugging Face Hub, or "
+        "'miniature' (the small base model that comes with the package)",
+    )
+
+
+class RewardModel(Pretrained):
+    """A Hugging Face sequence classifier with one label, which scores a completion alone."""
+
+    word, holds, made_by = "reward_model", "reward model", ("reward",)
+    path: str = Field(
+        min_length=1, description="an artifact of reward, a model folder, or a name on the Hugging Face Hub"
+    )
 
 
 def _identity_of(made: Artifact) -> Tree:

@@ -24,6 +24,7 @@ from tutelage.stages import WHAT, dpo, evaluate, label, prefer, reward, sample, 
 from tutelage.stages.asking import Asking
 from tutelage.stages.dpo import Config as DpoConfig
 from tutelage.stages.evaluate import Config as EvaluateConfig
+from tutelage.stages.judging import Critic
 from tutelage.stages.label import Config as LabelConfig
 from tutelage.stages.prefer import Config as PreferConfig
 from tutelage.stages.reward import Config as RewardConfig
@@ -43,6 +44,12 @@ class Evaluation(Group):
     prompts: Prompts | None = None
 
 
+class Labelling(LabelConfig):
+    """A recipe's critic is one that is asked: there is no reward model yet where the road begins."""
+
+    critic: Critic = Field(description="the model that judges pairs, or an evaluator of alpaca_eval")
+
+
 class Recipe(Group):
     """One road: its inputs, and the settings of each stage."""
 
@@ -56,7 +63,7 @@ class Recipe(Group):
     teach: TeachConfig = TeachConfig()
     sft: SftConfig = SftConfig()
     sample: SampleConfig = SampleConfig()
-    label: LabelConfig
+    label: Labelling
     prefer: PreferConfig = PreferConfig()
     dpo: DpoConfig = DpoConfig()
     reward: RewardConfig | None = None

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generate": FOUNDATION | {"train"},
     "report": {"errors", "extras", "records", "disk", "store", "progress"},
     "miniature": FOUNDATION | {"data", "critic", "chat"},
-    "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature"},
+    "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature", "report"},
     "pipeline": FOUNDATION | {"data", "chat", "measure", "stages"},
     "estimate": FOUNDATION | {"data", "chat", "generate", "stages", "pipeline"},
     "help": FOUNDATION | {"stages"},

@@ -103,7 +103,7 @@ def _refuse_alpaca_input(where: str, row: dict[str, Any], name: str | None) -> N
         )
 
 
-def _prompt(where: str, row: dict[str, Any], rows: Prompts, setting: str) -> Prompt | str:
+def prompt_of(where: str, row: dict[str, Any], rows: Prompts, setting: str) -> Prompt | str:
     """Return the prompt, or the reason why the row is no usable one."""
     _refuse_alpaca_input(where, row, rows.prompt_field)
     value = _field(where, row, rows.prompt_field, _PROMPT_FIELDS, setting)
@@ -135,7 +135,7 @@ def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:
         return made.rows(PROMPTS, Prompt)
     prompts: dict[str, Prompt] = {}
     for where, row in read_objects(Path(rows.path)):
-        prompt = _prompt(where, row, rows, "prompts.prompt_field")
+        prompt = prompt_of(where, row, rows, "prompts.prompt_field")
         if isinstance(prompt, str):
             count(f"skipped: {prompt}", 1)
         elif prompt.id in prompts:
@@ -165,7 +165,7 @@ def read_completions(
     prompts: dict[str, Prompt] = {}
     completions: dict[tuple[str, str], list[Completion]] = {}
     for where, row in read_objects(Path(rows.path)):
-        prompt = _prompt(where, row, rows, "completions.prompt_field")
+        prompt = prompt_of(where, row, rows, "completions.prompt_field")
         text = _field(where, row, rows.completion_field, _COMPLETION_FIELDS, "completions.completion_field")
         by = author or next((str(row[f]) for f in _AUTHOR_FIELDS if row.get(f)), None)
         if by is None:

@@ -139,11 +139,11 @@ class Coverage:
         if self.is_complete:
             return f"all {self.num_wanted} AlpacaEval instructions, each once"
         found = {
-            "instructions are absent": self.num_absent,
-            "rows repeat an instruction": self.num_repeated,
-            "rows hold other instructions": self.num_foreign,
+            "absent": self.num_absent,
+            "rows that repeat one": self.num_repeated,
+            "rows of other instructions": self.num_foreign,
         }
-        why = ", ".join(f"{num} {what}" for what, num in found.items() if num)
+        why = ", ".join(f"{what}: {num}" for what, num in found.items() if num)
         return f"{self.num_present} of {self.num_wanted}: not an AlpacaEval win rate ({why})"
 
 

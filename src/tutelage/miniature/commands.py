@@ -1,4 +1,4 @@
-"""`tutelage miniature build` and `tutelage miniature prompts`."""
+"""`tutelage miniature build`, `tutelage miniature prompts` and `tutelage miniature pairs`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ class PromptsConfig(Group):
     exclude: Path | None = Field(None, description="file of prompts that must not occur, for a disjoint set")
 
 
+class PairsConfig(Group):
+    """Write pairs of completions with the oracle's scores to a file, for an audit whose truth is known."""
+
+    out: Path = Field(Path("pairs.jsonl"), description="file to write, one pair a line")
+    num: int = Field(800, ge=1, description="how many", json_schema_extra={"unit": "pairs"})
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the prompts and the completions")
+
+
 def build(config: BuildConfig) -> Path:
     """Build the base and return its folder."""
     require("train", "building the miniature's base")
@@ -56,9 +64,21 @@ def write_prompts(config: PromptsConfig) -> Path:
     return config.out
 
 
+def write_pairs(config: PairsConfig) -> Path:
+    """Write the pairs and return the file."""
+    from tutelage.miniature.pairs import make_pairs
+
+    _save(config.out, make_pairs(config.num, config.seed))
+    return config.out
+
+
 def save_prompts(path: Path, prompts: list[str]) -> None:
     """Write prompts as the rows that teach, sample and evaluate read."""
-    text = "".join(json.dumps({"prompt": p}) + "\n" for p in prompts)
+    _save(path, [{"prompt": p} for p in prompts])
+
+
+def _save(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
     if path.exists() and path.read_bytes() != text.encode():
         raise StoreError(f"{path}: is there already and holds something else; choose another name or remove it")
     with disk_errors(path):
@@ -69,4 +89,5 @@ def save_prompts(path: Path, prompts: list[str]) -> None:
 ACTIONS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {
     "build": (BuildConfig, build),
     "prompts": (PromptsConfig, write_prompts),
+    "pairs": (PairsConfig, write_pairs),
 }

@@ -18,6 +18,7 @@ WHAT = {
     "dpo": "preferences -> a policy that has learnt them",
     "reward": "preferences -> a reward model",
     "evaluate": "a policy against a baseline -> win rate",
+    "audit": "a critic + pairs -> how it errs: position, length, consistency, gold labels, planted texts",
 }
 
 

@@ -110,7 +110,7 @@ def _with_probability(verdicts: Sequence[Verdict], setting: str, count: Count) -
     if verdicts and not kept:
         raise ConfigError(
             f"{setting}: no verdict of {_critics(verdicts)} has a probability; label with log-probabilities "
-            f"(template=letter), or leave {setting} out"
+            "(template=letter) or a reward model, or leave it out"
         )
     count("dropped: no probability", len(verdicts) - len(kept))
     return kept

@@ -8,21 +8,22 @@ from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
-from tutelage.disk import dump_json, write_atomically
+from tutelage.disk import dump_json, visible, write_atomically
 from tutelage.errors import ConfigError, DataError
 from tutelage.extras import require
 from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
-from tutelage.measure.alpaca_eval import dataset_of, metrics
-from tutelage.measure.annotations import annotations_of, write_annotations
+from tutelage.measure.alpaca_eval import coverage, dataset_of, metrics
+from tutelage.measure.annotations import annotations_of, read_annotations, write_annotations
 from tutelage.measure.leaderboard import write_leaderboard
-from tutelage.measure.win_rate import win_rate
+from tutelage.measure.paired import against_even, even_in_words
+from tutelage.measure.win_rate import scores, win_rate
 from tutelage.records import Completion, Pair, Prompt, Usage, Verdict, WinRate
 from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
 from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.stages.label import VERDICTS
-from tutelage.store import Made, Work
+from tutelage.store import Artifact, Made, Work
 
 OUTPUTS, ANNOTATIONS, LEADERBOARD = "model_outputs.json", "annotations.json", "leaderboard.csv"
 """What alpaca_eval calls the policy's completions, the verdicts, and the win rate."""
@@ -72,6 +73,25 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         win_rate=rate,
         summary={"mean_words": sum(len(c.text.split()) for c in policy) / len(policy)},
     )
+
+
+def in_words(made: Artifact) -> list[str]:
+    """Return what an evaluation found, for people: the row, what it does not cover, and what may be said of it."""
+    rate = made.record.win_rate
+    assert rate is not None, "evaluate always states one"
+    rows = read_annotations(made.path / ANNOTATIONS)
+    lines = [
+        f"win rate {rate.rate:.2f} % ± {rate.standard_error or 0:.2f} against {rate.baseline}, judge {rate.judge}: "
+        f"{rate.wins} wins, {rate.losses} losses, {rate.ties} ties, {rate.invalid} unreadable, {rate.missing} missing"
+    ]
+    if rate.invalid + rate.missing:
+        low, high = rate.bounds
+        lines.append(f"between {low:.1f} % and {high:.1f} %, if all that is unreadable or missing were lost, or won")
+    covered = coverage(rows)
+    if covered.num_present:
+        lines.append(f"coverage: {covered}")
+    found = against_even(scores(made.rows(VERDICTS, Verdict)))
+    return [visible(line) for line in [*lines, even_in_words(found, rate.policy, rate.baseline, rate.judge)]]
 
 
 def _write_as_alpaca_eval(

@@ -61,21 +61,13 @@ class Critic(Endpoint):
         return super().identity() | {"evaluator": own}
 
 
-class Judging(Group):
-    """How pairs are shown to a critic or judge, and how many unreadable or flipped verdicts are too many."""
+class Showing(Group):
+    """How a pair is put before a critic or judge."""
 
     template: str | None = Field(
         None,
         description="pairwise, structured, rubric, letter (log-probabilities), pointwise (each completion alone), a "
         ".txt file of the same form, or an evaluator of alpaca_eval; null: the critic's evaluator, else pairwise",
-    )
-    order: OrderRule | None = Field(
-        None,
-        description="both: each pair is asked twice, swapped; random: once, in alpaca_eval's seeded order; fixed: "
-        "once, the right one (the baseline) first; null: both, or what the evaluator does",
-    )
-    on_flip: Literal["tie", "invalid"] = Field(
-        "tie", description="what a pair is whose two orders were won by different completions"
     )
     temperature: float | None = Field(None, ge=0, description="of the critic; null: the template's own")
     max_tokens: int | None = Field(
@@ -88,13 +80,7 @@ class Judging(Group):
         json_schema_extra={"unit": "characters"},
     )
     seed: int = Field(
-        0, ge=0, le=2**31 - 1, description="of the random order (and of the critic, where it takes one)"
-    )
-    max_invalid: float = Field(
-        0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the stage fails"
-    )
-    max_flip: float = Field(
-        0.75, ge=0, le=1, description="largest share of pairs whose orders disagree; above it the stage fails"
+        0, ge=0, le=2**31 - 1, description="of what is drawn at random (and of the critic, where it takes one)"
     )
 
     @field_validator("template")
@@ -109,9 +95,28 @@ class Judging(Group):
         return super().identity() | {"template": digest(load(self.template or DEFAULT).identity)}
 
 
-def evaluator_of(critic: Critic, judging: Judging) -> Evaluator:
+class Judging(Showing):
+    """How pairs are shown to a critic or judge, and how many unreadable or flipped verdicts are too many."""
+
+    order: OrderRule | None = Field(
+        None,
+        description="both: each pair is asked twice, swapped; random: once, in alpaca_eval's seeded order; fixed: "
+        "once, the right one (the baseline) first; null: both, or what the evaluator does",
+    )
+    on_flip: Literal["tie", "invalid"] = Field(
+        "tie", description="what a pair is whose two orders were won by different completions"
+    )
+    max_invalid: float = Field(
+        0.05, ge=0, le=1, description="largest share of unreadable verdicts; above it the stage fails"
+    )
+    max_flip: float = Field(
+        0.75, ge=0, le=1, description="largest share of pairs whose orders disagree; above it the stage fails"
+    )
+
+
+def evaluator_of(critic: Critic, showing: Showing) -> Evaluator:
     """Return how `critic` is asked and read."""
-    return load(judging.template or critic.evaluator or DEFAULT)
+    return load(showing.template or critic.evaluator or DEFAULT)
 
 
 def signature(critic: Critic, evaluator: Evaluator, author: str) -> str:
@@ -132,27 +137,39 @@ def judge_requests(
     Raises:
         ConfigError: log-probabilities are needed and the critic gives none.
     """
-    evaluator = evaluator_of(critic, judging)
+    rule = judging.order or evaluator_of(critic, judging).order
+    asked, request = showings(critic, judging, pairs, prompts, rule)
+    # One request for the same question, however often it occurs: a completion alone is in many pairs.
+    unique = dict.fromkeys(q.messages for q in asked)
+    return asked, [request.model_copy(update={"messages": messages}) for messages in unique]
+
+
+def showings(
+    critic: Critic, showing: Showing, pairs: Sequence[Pair], prompts: Mapping[str, Prompt], rule: OrderRule
+) -> tuple[list[Question], ChatRequest]:
+    """Return every showing of every pair, and the request that each is to be asked with, yet without messages.
+
+    Raises:
+        ConfigError: log-probabilities are needed and the critic gives none.
+    """
+    evaluator = evaluator_of(critic, showing)
     if evaluator.top_logprobs is not None and not critic.offers_logprobs:
         raise ConfigError(
             f"{critic.model} gives no log-probabilities, which {evaluator.name} reads; choose another template or "
             "critic, such as template=pairwise"
         )
-    rule = judging.order or evaluator.order
-    asked = questions(pairs, prompts, evaluator, rule, judging.seed, judging.max_completion_chars)
     sampling = Sampling(
-        temperature=evaluator.temperature if judging.temperature is None else judging.temperature,
+        temperature=evaluator.temperature if showing.temperature is None else showing.temperature,
         top_p=evaluator.top_p,
-        max_tokens=judging.max_tokens or evaluator.max_tokens,
-        seed=judging.seed if evaluator.seeded else None,
+        max_tokens=showing.max_tokens or evaluator.max_tokens,
+        seed=showing.seed if evaluator.seeded else None,
         top_logprobs=evaluator.top_logprobs,
     )
     extra: dict[str, Any] = {"tool": evaluator.tool} if evaluator.tool else {}
     if evaluator.json_schema and critic.offers_json_schema and critic.provider != "miniature":
         extra["json_schema"] = evaluator.json_schema
-    # One request for the same question, however often it occurs: a completion alone is in many pairs.
-    unique = dict.fromkeys(q.messages for q in asked)
-    return asked, [ChatRequest(messages=messages, sampling=sampling, **extra) for messages in unique]
+    asked = questions(pairs, prompts, evaluator, rule, showing.seed, showing.max_completion_chars)
+    return asked, ChatRequest(messages=(), sampling=sampling, **extra)
 
 
 def heard_of(reply: ChatReply) -> Heard:

@@ -11,7 +11,7 @@ from typing import Any
 from tutelage.config import nearest, preset_names
 from tutelage.disk import read_text
 from tutelage.errors import ModelError, StoreError, TutelageError
-from tutelage.inputs import Model
+from tutelage.inputs import Model, Pretrained
 from tutelage.progress import say
 from tutelage.records import Checkpoint
 from tutelage.train.encode import Encoder
@@ -51,7 +51,7 @@ def _chat_template(name_or_path: str) -> str:
     return (folder / f"{name_or_path}.jinja").read_text("utf-8")
 
 
-def load_encoder(model: Model) -> Encoder:
+def load_encoder(model: Pretrained) -> Encoder:
     """Load the tokenizer of `model` with its chat format.
 
     Raises:
@@ -66,19 +66,19 @@ def load_encoder(model: Model) -> Encoder:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main")
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(_cannot_load(model, "tokenizer", error)) from None
+        raise ModelError(cannot_load(model, "tokenizer", error)) from None
     if model.chat_format is not None:
         tokenizer.chat_template = _chat_template(model.chat_format)
     if not tokenizer.chat_template:
         raise ModelError(
             f"{model.path}: has no chat template, so it is unknown how to write a conversation for it; "
-            "give model.chat_format=human_assistant, model.chat_format=chatml, or a .jinja file"
+            f"give {model.word}.chat_format=human_assistant, {model.word}.chat_format=chatml, or a .jinja file"
         )
     encoder = Encoder(tokenizer)
     if model.chat_format == "chatml" and encoder.end_id != tokenizer.convert_tokens_to_ids("<|im_end|>"):
         raise ModelError(
             f"{model.path}: chat_format=chatml needs <|im_start|> and <|im_end|> as special tokens of the tokenizer, "
-            "which has none; give model.chat_format=human_assistant"
+            f"which has none; give {model.word}.chat_format=human_assistant"
         )
     return encoder
 
@@ -99,7 +99,7 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     except TutelageError:
         raise
     except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(_cannot_load(model, "model", error)) from None
+        raise ModelError(cannot_load(model, "model", error)) from None
     loaded, info = both
     check_weights(model, info, allowed=())
     # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
@@ -107,7 +107,7 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     return loaded.to(device()).eval()
 
 
-def check_weights(model: Model, info: dict[str, Any], allowed: tuple[str, ...]) -> None:
+def check_weights(model: Pretrained, info: dict[str, Any], allowed: tuple[str, ...]) -> None:
     """Refuse a model of which transformers had to make up weights, but for those in `allowed`.
 
     Raises:
@@ -133,9 +133,10 @@ def check_vocabulary(model: Any, encoder: Encoder, path: str) -> None:
         raise ModelError(f"{path}: the tokenizer has {tokens} tokens, the model embeddings for {rows}; resize them")
 
 
-def _cannot_load(model: Model, what: str, error: Exception) -> str:
+def cannot_load(model: Pretrained, what: str, error: Exception) -> str:
+    """Say that the `what` (tokenizer, model) of `model` cannot be loaded, and whether it is there at all."""
     said = " ".join(str(error).split())[:300]
-    hint = nearest(model.path, preset_names("model"))
+    hint = nearest(model.path, preset_names(model.preset_group or ""))
     if not Path(model.folder()).exists():
         return (
             f"{model.path}: no preset, folder or model on the Hub of that name can be loaded{hint} ({what}: {said})"

@@ -16,12 +16,12 @@ from tutelage.train.loop import autocast
 from tutelage.train.objectives import PairExample, reward_scores
 from tutelage.train.settings import Training
 
+HEADS = ("score.", "classifier.")
+"""What architectures call the head that makes a score of a hidden state."""
+
 
 def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
     """Load `source` as a sequence classifier with one output; the head is new and seeded.
-
-    Hugging Face scores the last token that is not padding. If padding and end of turn were one token, the
-    end of the completion would never be scored, so such a tokenizer gets another padding token.
 
     Raises:
         ModelError: the architecture has no sequence classifier.
@@ -39,13 +39,30 @@ def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
         )
     except Exception as error:  # safetensors, hub and config errors share no base class
         raise ModelError(f"{source.path}: cannot be loaded as a reward model: {error}") from None
-    check_weights(source, info, allowed=("score.", "classifier."))
+    check_weights(source, info, allowed=HEADS)
+    pad_apart_from_end(model, encoder)
+    check_vocabulary(model, encoder, source.path)
+    return keep_head_exact(model.to(device()).eval())
+
+
+def pad_apart_from_end(model: Any, encoder: Encoder) -> None:
+    """Make padding a token that ends no turn.
+
+    Hugging Face scores the last token that is not padding. If padding and end of turn were one token, the
+    end of the completion would never be scored, so such a tokenizer gets another padding token.
+    """
     if pad_id(encoder) == encoder.end_id:
         encoder.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
         model.resize_token_embeddings(max(len(encoder.tokenizer), model.config.vocab_size))
-    check_vocabulary(model, encoder, source.path)
     model.config.pad_token_id = pad_id(encoder)
-    return model.to(device()).eval()
+
+
+def keep_head_exact(model: Any) -> Any:
+    """Have the head compute in float32 also under autocast: bfloat16 has 8 bits, and many scores would tie."""
+    head = next(module for name, module in model.named_children() if f"{name}." in HEADS)
+    head.register_forward_pre_hook(lambda _, args: tuple(hidden.float() for hidden in args))
+    head.forward = torch.autocast(model.device.type, enabled=False)(head.forward)
+    return model
 
 
 @torch.no_grad()
