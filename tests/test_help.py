@@ -41,7 +41,8 @@ def test_the_defaults_shown_are_those_that_words_are_laid_over(name: str) -> Non
     given = {"teach": ["teacher=miniature_weak"], "evaluate": ["judge=miniature_critic"]}
     words = given.get(name, ["critic=miniature_critic"] if name in ("label", "audit") else [])
     chosen = tuple(word.partition("=")[0] + "." for word in words)
-    inputs = [f"{key}=x" for key, field in stage.inputs.model_fields.items() if field.is_required()]
+    value = "[x,y]" if name == "panel" else "x"
+    inputs = [f"{key}={value}" for key, field in stage.inputs.model_fields.items() if field.is_required()]
     before = stage.configure([*words, *inputs])[0]
     shown = []
     for key, _ in fields_of(stage.config):

@@ -15,6 +15,7 @@ from tutelage.stages import dpo, label, prefer, sample, sft, teach
 from tutelage.stages import evaluate as evaluate_stage
 from tutelage.stages.base import Plan, Stage
 from tutelage.stages.judging import judge_requests
+from tutelage.stages.pairing import draw, pairs_within
 from tutelage.store import Artifact
 
 
@@ -73,7 +74,8 @@ def _label_unseen(recipe: Recipe) -> list[Estimate]:
     quiet = lambda what, num: None  # noqa: E731 - the stages count
     prompts = [p for p in read_prompts(recipe.prompts, quiet) if recipe.sample.takes(p.id)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
-    pairs = label.pairs_within(completions, quiet)
+    every = pairs_within(completions, quiet, recipe.label.pairing)
+    pairs = draw(every, recipe.label.max_pairs, recipe.label.seed, quiet)
     requests = judge_requests(recipe.label.critic, recipe.label, pairs, {p.id: p for p in prompts})[1]
     return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))
 

@@ -37,6 +37,10 @@ class Input(Group):
         made = self.artifact()
         return InputRecord(path=self.path, artifact=made.record.fingerprint if made else None)
 
+    def records(self, name: str) -> dict[str, InputRecord]:
+        """Return what `record.json` says of this input, which is called `name`."""
+        return {name: self.record()}
+
     def require(self, *stages: str) -> Artifact:
         """Return the artifact, which must come from one of `stages`."""
         if is_file(self.path):
@@ -57,6 +61,25 @@ class Finished(Input):
     def identity(self) -> Tree:
         """Return what the artifact is."""
         return _identity_of(Artifact.open(self.path))
+
+
+class Several(Group):
+    """Artifacts of an earlier stage, two or more, in the order given."""
+
+    shorthand: ClassVar[str | None] = "paths"
+    paths: tuple[str, ...] = Field(min_length=2, description="artifact folders, two or more: [FOLDER,FOLDER]")
+
+    def each(self) -> tuple[Finished, ...]:
+        """Return them one by one."""
+        return tuple(Finished(path=path) for path in self.paths)
+
+    def identity(self) -> Tree:
+        """Return what each of the artifacts is."""
+        return {str(number): each.identity() for number, each in enumerate(self.each(), 1)}
+
+    def records(self, name: str) -> dict[str, InputRecord]:
+        """Return what `record.json` says of them."""
+        return {f"{name}.{number}": each.record() for number, each in enumerate(self.each(), 1)}
 
 
 class Prompts(Input):

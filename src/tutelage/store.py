@@ -40,7 +40,7 @@ from tutelage.disk import (
 from tutelage.errors import StoreError
 from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
-STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit")
+STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit", "panel")
 RECORD = "record.json"
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 

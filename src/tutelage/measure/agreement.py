@@ -1,9 +1,10 @@
-"""A judge against gold labels, and its taste for its own family's texts."""
+"""A judge against gold labels, its taste for its own family's texts, and several critics against each other."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutelage.measure.estimate import Estimate, balanced_difference, balanced_share, cannot_tell, share
@@ -143,3 +144,54 @@ def self_preference(judge: str, swaps: Sequence[Swap], facts: Mapping[str, PairF
 def _of(left: float, is_left: bool) -> float:
     """Return the share of one side, given that of the left one."""
     return left if is_left else 1 - left
+
+
+# ---- several critics --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TwoCritics:
+    """How far two critics agree on the pairs that both decided, ties included."""
+
+    num_pairs: int
+    agreement: float | None
+    """The share of pairs with the same label; None without pairs."""
+    kappa: float | None
+    """Cohen's (1960); None without pairs, or if both always say the same one thing."""
+
+
+def two_critics(both: Sequence[tuple[str, str]]) -> TwoCritics:
+    """Return how far two critics agree, given the label of each, for every pair that has both.
+
+    Which completion of a pair is left means nothing by itself: where all left ones are one author's, critics that
+    agree that it is better agree by chance too, and kappa says how much more they have in common.
+    """
+    table = [[both.count((one, other)) for other in LABELS] for one in LABELS]
+    agreed = sum(one == other for one, other in both)
+    return TwoCritics(len(both), agreed / len(both) if both else None, kappa(table))
+
+
+def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
+    """Return Krippendorff's alpha for nominal labels: 1 perfect, 0 chance, below 0 systematic disagreement.
+
+    Unlike kappa it takes any number of critics, and units that some of them did not label. After Krippendorff
+    (2011), "Computing Krippendorff's Alpha-Reliability", section C.
+
+    Args:
+        units: of each unit, the labels it was given; units with fewer than two say nothing and are left out.
+
+    Returns:
+        None if no unit has two labels, or all labels are the same.
+    """
+    totals: Counter[str] = Counter()
+    agreed = 0.0
+    for labels in units:
+        if len(labels) > 1:
+            found = Counter(labels)
+            totals += found
+            agreed += sum(n * (n - 1) for n in found.values()) / (len(labels) - 1)
+    num = totals.total()
+    by_chance = sum(n * (n - 1) for n in totals.values())
+    if num * (num - 1) == by_chance:
+        return None
+    return 1 - (num - 1) * (num - agreed) / (num * (num - 1) - by_chance)

@@ -13,6 +13,7 @@ WHAT = {
     "sft": "completions -> a student that has learnt to write them",
     "sample": "checkpoint + prompts -> student completions",
     "label": "completions -> a critic's verdicts on pairs of them",
+    "panel": "verdicts of several critics -> one verdict a pair",
     "prefer": "verdicts -> preferences",
     "dpo": "preferences -> a policy that has learnt them",
     "reward": "preferences -> a reward model",

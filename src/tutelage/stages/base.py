@@ -11,7 +11,7 @@ from tutelage.chat import ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig, build, fields_of, merge_words, split_word
 from tutelage.disk import disk_errors
 from tutelage.garbage import rarer_collection
-from tutelage.inputs import Input
+from tutelage.inputs import Input, Several
 from tutelage.progress import human_seconds, say
 from tutelage.records import Bill, Usage
 from tutelage.store import Artifact, Made, Work, flatten
@@ -80,9 +80,10 @@ class Stage(Generic[C, I]):
             with rarer_collection() if self.plan is not None else nullcontext():
                 made = self.body(config, inputs, work)
             records = {
-                name: value.record()
+                key: record
                 for name in type(inputs).model_fields
-                if isinstance(value := getattr(inputs, name), Input)
+                if isinstance(value := getattr(inputs, name), Input | Several)
+                for key, record in value.records(name).items()
             }
             artifact = work.finish(config.model_dump(mode="json"), records, made)
         counts = ", ".join(f"{num:,} {what}" for what, num in artifact.record.counts.items() if num)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import combinations, product
-
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig, preset_names
-from tutelage.data.rows import PROMPTS, Count, read_completions
+from tutelage.data.rows import PROMPTS
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import RewardModel, Rows
-from tutelage.records import Bill, Completion, Pair, Prompt, Usage
+from tutelage.records import Bill, Usage
 from tutelage.stages.asking import Asking
 from tutelage.stages.base import Plan, Stage
 from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
+from tutelage.stages.pairing import Pairing, read_pairs
 from tutelage.stages.scoring import Scoring, score_pairs
 from tutelage.store import Made, Work
 
 VERDICTS = "verdicts.jsonl"
 
 
-class Config(StageConfig, Asking, Judging):
+class Config(StageConfig, Asking, Judging, Pairing):
     """Who the critic is and how it is asked, or how the reward model scores."""
 
     critic: Critic | None = Field(None, description="the model that judges pairs, or an evaluator of alpaca_eval")
@@ -34,63 +32,6 @@ class Inputs(Group):
     completions: Rows
     against: Rows | None = None
     reward_model: RewardModel | None = None
-
-
-def pairs_within(completions: list[Completion], count: Count) -> list[Pair]:
-    """Pair every two completions of a prompt; identical texts are dropped and counted."""
-    return _pairs([(group, None) for group in _by_prompt(completions).values()], count)
-
-
-def pairs_between(left: list[Completion], right: list[Completion], count: Count) -> list[Pair]:
-    """Pair every completion of `left` with every one of `right` for the same prompt."""
-    others = _by_prompt(right)
-    groups = _by_prompt(left)
-    missing = len(groups.keys() - others.keys())
-    if missing:
-        count("prompts without a completion to compare with", missing)
-    return _pairs([(group, others[pid]) for pid, group in groups.items() if pid in others], count)
-
-
-def _by_prompt(completions: list[Completion]) -> dict[str, list[Completion]]:
-    groups: defaultdict[str, list[Completion]] = defaultdict(list)
-    for completion in completions:
-        groups[completion.prompt_id].append(completion)
-    return groups
-
-
-def _pairs(groups: list[tuple[list[Completion], list[Completion] | None]], count: Count) -> list[Pair]:
-    pairs = []
-    seen: set[frozenset[str]] = set()
-    for group, others in groups:
-        for left, right in combinations(group, 2) if others is None else product(group, others):
-            both = frozenset((left.id, right.id))
-            if left.text == right.text:
-                count("skipped: both completions are the same text", 1)
-            elif both in seen:
-                count("skipped: the same pair again", 1)
-            else:
-                seen.add(both)
-                pairs.append(Pair(left=left, right=right))
-    return pairs
-
-
-def read_pairs(config: Config, inputs: Inputs, count: Count) -> tuple[dict[str, Prompt], list[Pair]]:
-    """Return the prompts by id, and the pairs to judge.
-
-    Raises:
-        DataError: there is nothing to compare.
-    """
-    prompts, completions = read_completions(inputs.completions, None, count)
-    if inputs.against is None:
-        pairs = pairs_within(completions, count)
-    else:
-        pairs = pairs_between(completions, read_completions(inputs.against, None, count)[1], count)
-    if not pairs:
-        raise DataError(
-            f"{inputs.completions.path}: nothing to compare: no prompt has two different completions "
-            "(sample with num_samples=2, or give against=)"
-        )
-    return {p.id: p for p in prompts}, pairs
 
 
 def critic_of(config: Config, inputs: Inputs) -> Critic | RewardModel:
@@ -113,14 +54,14 @@ def plan(config: Config, inputs: Inputs) -> Plan | None:
     critic = critic_of(config, inputs)
     if isinstance(critic, RewardModel):
         return None
-    prompts, pairs = read_pairs(config, inputs, lambda what, num: None)
+    prompts, pairs = read_pairs(inputs.completions, inputs.against, config, config.seed, lambda what, num: None)
     return Plan(critic, judge_requests(critic, config, pairs, prompts)[1])
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl and verdicts.jsonl."""
     by = critic_of(config, inputs)
-    prompts, pairs = read_pairs(config, inputs, work.count)
+    prompts, pairs = read_pairs(inputs.completions, inputs.against, config, config.seed, work.count)
     bill: Bill | None = None
     if isinstance(by, RewardModel):
         critic, verdicts = score_pairs(by, config.scoring, pairs, prompts, work, config.max_invalid)
