@@ -79,7 +79,7 @@ def test_what_cannot_be_compared_is_skipped_and_counted(write_rows: Write) -> No
         (ROW | {"score_1": 1}, "one of score_1 and score_2"),
         (ROW | {"score_1": "high", "score_2": 1}, "'score_1' is no number but 'high'"),
         (ROW | {"score_1": True, "score_2": 1}, "'score_1' is no number"),
-        (ROW | {"preference": 3}, "a preference of '3'; expected a number from 1"),
+        (ROW | {"preference": 3}, r"a preference of '3' \(int\); expected a number from 1"),
         (ROW | {"preference": "output_2"}, "a preference of 'output_2'"),
         (ROW | {"preference": True}, "a preference of 'True'"),
         (ROW | {"instruction": ""}, "holds no usable pair"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.alpaca_eval import preference_field, text_field
 from tutelage.data.rows import PROMPTS, Count, prompt_of, read_objects
 from tutelage.errors import DataError
 from tutelage.inputs import Pairs
@@ -62,7 +63,7 @@ def _of_file(pairs: Pairs, count: Count) -> list[KnownPair]:
     found = []
     for where, row in read_objects(Path(pairs.path)):
         prompt = prompt_of(where, row, pairs, "pairs.prompt_field")
-        baseline, policy = (_text(where, row, f"output_{i}") for i in (1, 2))
+        baseline, policy = (text_field(where, row, f"output_{i}") for i in (1, 2))
         scores = [_number(where, row, f"score_{i}") for i in (1, 2)]
         gold = _gold(where, row)
         if isinstance(prompt, str):
@@ -82,19 +83,6 @@ def _of_file(pairs: Pairs, count: Count) -> list[KnownPair]:
     return found
 
 
-def _text(where: str, row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if isinstance(value, str):
-        return value
-    if name in row:
-        raise DataError(f"{where}: {name!r} is no text but {str(value)[:60]!r}")
-    found = ", ".join(row)[:200] or "none"
-    raise DataError(
-        f"{where}: no field {name!r} (found: {found}); expected a pair: an instruction, output_1 (the "
-        "baseline's completion) and output_2 (the policy's)"
-    )
-
-
 def _number(where: str, row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is None:
@@ -105,12 +93,7 @@ def _number(where: str, row: Mapping[str, Any], name: str) -> float | None:
 
 
 def _gold(where: str, row: Mapping[str, Any]) -> Outcome | None:
-    value = row.get("preference")
-    if value is None or value == -1 or (isinstance(value, float) and math.isnan(value)):
+    value = preference_field(where, row)
+    if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and (value == 0 or 1 <= value <= 2):
-        return "TIE" if value in (0, 1.5) else "LEFT" if value > 1.5 else "RIGHT"
-    raise DataError(
-        f"{where}: a preference of {str(value)[:60]!r}; expected a number from 1 (output_1 is better) to 2 (output_2 "
-        "is), 0 or 1.5 (a tie), or null or -1 (not known)"
-    )
+    return "TIE" if value == 1.5 else "LEFT" if value > 1.5 else "RIGHT"

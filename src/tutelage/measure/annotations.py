@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.alpaca_eval import preference_field, text_field
 from tutelage.data.rows import read_objects
 from tutelage.disk import disk_errors, dump_json, write_atomically
 from tutelage.errors import DataError
@@ -58,14 +59,14 @@ def read_annotations(path: Path) -> list[Annotation]:
         fields |= row.keys()
         annotations.append(
             Annotation(
-                instruction=_text(where, row, "instruction"),
-                output_1=_text(where, row, "output_1"),
-                output_2=_text(where, row, "output_2"),
+                instruction=text_field(where, row, "instruction"),
+                output_1=text_field(where, row, "output_1"),
+                output_2=text_field(where, row, "output_2"),
                 generator_1=_name(where, row, "generator_1") or UNKNOWN,
                 generator_2=_name(where, row, "generator_2") or UNKNOWN,
                 annotator=_name(where, row, "annotator") or UNKNOWN,
                 dataset=_name(where, row, "dataset"),
-                preference=_preference(where, row.get("preference")),
+                preference=preference_field(where, row),
                 raw=next((row[name] for name in _RAW_FIELDS if row.get(name) is not None), None),
             )
         )
@@ -79,18 +80,6 @@ def read_annotations(path: Path) -> list[Annotation]:
     return annotations
 
 
-def _text(where: str, row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if isinstance(value, str):
-        return value
-    if name in row:
-        raise DataError(f"{where}: {name!r} is no text but {str(value)[:60]!r}")
-    raise DataError(
-        f"{where}: no field {name!r} (found: {', '.join(row)[:200] or 'none'}); expected a row of alpaca_eval's "
-        "annotations.json"
-    )
-
-
 def _name(where: str, row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -98,22 +87,6 @@ def _name(where: str, row: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         raise DataError(f"{where}: {name!r} is no name but {str(value)[:60]!r}")
     return value
-
-
-def _preference(where: str, value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if value == -1 or (isinstance(value, float) and math.isnan(value)):
-            return None
-        if value == 0:
-            return 1.5
-        if 1 <= value <= 2:
-            return float(value)
-    raise DataError(
-        f"{where}: a preference of {str(value)[:60]!r} ({type(value).__name__}); expected a number from 1 "
-        "(output_1 is better) to 2 (output_2 is), 0 or 1.5 (a tie), or null or -1 (missing)"
-    )
 
 
 def annotations_of(
