@@ -10,7 +10,7 @@ import pytest
 import reward_road
 from running import tutelage
 from tutelage.records import Preference, Verdict
-from tutelage.stages.prefer import preference_of
+from tutelage.stages.choosing import Choosing, preferences_of
 from tutelage.store import Artifact
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,8 @@ def test_the_command_labels_with_a_reward_model_that_agrees_with_what_it_was_tau
         assert v.outcome == ("LEFT" if left > right else "RIGHT" if left < right else "TIE")
         assert v.probability == pytest.approx(1 / (1 + math.exp(right - left)))
     taught = {(p.chosen.id, p.rejected.id) for p in road.preferred.rows("preferences.jsonl", Preference)}
-    found = {(p.chosen.id, p.rejected.id) for v in verdicts if (p := preference_of(v))}
+    said = preferences_of(verdicts, Choosing(), lambda what, num: None)
+    found = {(p.chosen.id, p.rejected.id) for p in said}
     assert len(taught) > 20
     assert len(found & taught) > 0.8 * len(taught)
 
