@@ -35,7 +35,9 @@ def taught_and_labelled(folder: Path, provider: str, fault: Fault) -> tuple[Path
         quick = ["timeout_seconds=1", f"base_url={url}", "api_key_env=null", "model=stub"]
         teacher, critic = ([f"{who}={preset}", *(f"{who}.{word}" for word in quick)] for who in ("teacher", "critic"))
         taught = tutelage(folder, "teach", "prompts=b.jsonl", *teacher).stdout.strip()
-        labelled = tutelage(folder, "label", f"completions={taught}", "against=b.jsonl", *critic).stdout.strip()
+        labelled = tutelage(
+            folder, "label", f"completions={taught}", "against=b.jsonl", "max_flip=1", *critic
+        ).stdout.strip()
     return folder / taught, folder / labelled
 
 

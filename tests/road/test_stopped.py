@@ -78,7 +78,7 @@ def critic_words(server: StubServer, completions: Path) -> list[str]:
         f"critic.base_url={server.openai_url}",
         "critic.max_concurrency=2",
     ]
-    return ["label", f"completions={completions}", *endpoint]
+    return ["label", f"completions={completions}", "max_flip=1", *endpoint]
 
 
 def test_labelling_killed_in_the_middle_asks_nothing_twice(one: Callable[[str], Path], tmp_path: Path) -> None:
@@ -126,6 +126,7 @@ def test_ctrl_c_while_labelling_and_evaluating_keeps_every_reply(
         interrupted(tmp_path, words, lambda: sum(server.replied.values()) >= 10)
         tutelage(tmp_path, *words)
         judge = ["judge=local", "judge.model=stub", f"judge.base_url={server.openai_url}", "judge.max_concurrency=2"]
+        judge.append("judging.max_flip=1")
         words = ["evaluate", f"completions={one('8-evaluate')}", f"baseline={road / 'baseline.jsonl'}", *judge]
         before = sum(server.replied.values())
         interrupted(tmp_path, words, lambda: sum(server.replied.values()) >= before + 6)
