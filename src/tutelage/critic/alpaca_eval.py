@@ -35,16 +35,27 @@ PROVIDERS = {
 _DEFAULT_PARSER = "regex_parser"
 
 
+def _installed() -> Path | None:
+    """The folder of all evaluators of the installed package."""
+    found = find_spec("alpaca_eval")
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0]) / "evaluators_configs" if places else None
+
+
+def names() -> list[str]:
+    """Return the evaluators that the installed package has; none if it is not installed."""
+    folder = _installed()
+    return sorted(p.parent.name for p in folder.glob("*/configs.yaml")) if folder else []
+
+
 def folder_of(name_or_path: str) -> Path | None:
     """Return the folder of an evaluator, or None if there is none of that name or path."""
     if "/" in name_or_path or name_or_path in (".", ".."):
         folder = Path(name_or_path)
+    elif (installed := _installed()) and re.fullmatch(r"[\w.+-]+", name_or_path):
+        folder = installed / name_or_path
     else:
-        found = find_spec("alpaca_eval")
-        places = list(found.submodule_search_locations or ()) if found else []
-        if not places or not re.fullmatch(r"[\w.+-]+", name_or_path):
-            return None
-        folder = Path(places[0]) / "evaluators_configs" / name_or_path
+        return None
     return folder if (folder / "configs.yaml").is_file() else None
 
 

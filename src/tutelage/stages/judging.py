@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any, ClassVar, Literal
 
@@ -34,10 +35,15 @@ class Critic(Endpoint):
         """Return the settings of an evaluator of alpaca_eval: its model, and how that is reached.
 
         Raises:
-            ConfigError: it is one that cannot be matched.
+            ConfigError: it is one that cannot be matched, or nearly the name of one.
         """
         folder = alpaca_eval.folder_of(name)
         if folder is None:
+            near = get_close_matches(name, alpaca_eval.names(), 1, cutoff=0.8)
+            if near:
+                raise ConfigError(
+                    f"no preset and no evaluator of alpaca_eval is called {name!r}; did you mean {near[0]}?"
+                )
             return None
         config = alpaca_eval.read_config(folder)
         asked = config["completions_kwargs"]
