@@ -542,3 +542,8 @@ def test_a_key_that_is_itself_a_secret_by_mistake_is_not_shown() -> None:
     with pytest.raises(TutelageError) as caught:
         settings_of("label", "critic=openai", "critic.model=m", "critic.api_key_env=sk-secret-123")
     assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["\ufdd0", "\ufdd0\ufdd0", "$\ufdd0{x}", "${x}", "?\ufdd0??", "\ufdd0${\ufdd0}???"])
+def test_the_mark_that_guards_a_text_may_be_in_the_text_itself(text: str) -> None:
+    assert settings_of("teach", "teacher=miniature_weak", f"system={text}").system == text

@@ -167,11 +167,13 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
 # into them; a character that stands for nothing, put between, keeps it from doing so.
 
 _GUARD = "\ufdd0"
+_GUARDS = re.compile(f"{_GUARD}({_GUARD}?)")
+"""One is ours; two are one of the text's own."""
 
 
 def _guarded(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("${", f"${_GUARD}{{").replace("???", f"?{_GUARD}??")
+        return value.replace(_GUARD, 2 * _GUARD).replace("${", f"${_GUARD}{{").replace("???", f"?{_GUARD}??")
     if isinstance(value, Mapping):
         return {_guarded(k): _guarded(v) for k, v in value.items()}
     return [_guarded(v) for v in value] if isinstance(value, list | tuple) else value
@@ -179,7 +181,7 @@ def _guarded(value: Any) -> Any:
 
 def _unguarded(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace(_GUARD, "")
+        return _GUARDS.sub(r"\1", value)
     if isinstance(value, dict):
         return {_unguarded(k): _unguarded(v) for k, v in value.items()}
     return [_unguarded(v) for v in value] if isinstance(value, list) else value
@@ -320,6 +322,8 @@ def _problem(item: Tree, known: Sequence[str], cls: type[BaseModel]) -> str:
         if any("." in str(part) for part in item["loc"]):
             return f"{key}: unknown key; dots are for the command line, in a file a group is nested under its name"
         return f"{key}: unknown key{nearest(key, known)}"
+    if not item["loc"]:  # a rule about several settings at once
+        return f"{_said(item)}"
     if isinstance(item["loc"][-1], int):  # a place within a list
         return f"{parent}: {found}: {_said(item)}{_meaning(cls, parent)}"
     if item["type"] == "missing":

@@ -188,11 +188,10 @@ def heard_of(reply: ChatReply) -> Heard:
 
 @dataclass(frozen=True)
 class Judged:
-    """How the critic signs, a verdict for every pair that was answered, how many flipped, and the bill."""
+    """How the critic signs, a verdict for every pair that was answered, and the bill."""
 
     critic: str
     verdicts: list[Verdict]
-    num_flips: int
     bill: Bill | None
 
 
@@ -242,7 +241,7 @@ def judge_pairs(
     work.count("flips", len(flipped))
     _check(signed, "max_invalid", judging.max_invalid, verdicts, _unreadable(verdicts), work)
     _check(signed, "max_flip", judging.max_flip, verdicts, flipped, work)
-    return Judged(signed, verdicts, len(flipped), answer.bill)
+    return Judged(signed, verdicts, answer.bill)
 
 
 def _unreadable(verdicts: Sequence[Verdict]) -> list[Verdict]:
