@@ -74,6 +74,8 @@ def test_what_cannot_be_compared_is_one_error(tmp_path: Path) -> None:
     one = write(tmp_path / "one.json", rows("me", 0.5))
     with pytest.raises(ConfigError, match="two policies at least"):
         compare_files([one], CompareConfig())
+    with pytest.raises(ConfigError, match=r"one\.json is given twice"):
+        compare_files([one, one], CompareConfig())
     with pytest.raises(DataError, match="none of 1 rows has a preference"):
         compare_files(
             [one, write(tmp_path / "two.json", [rows("you", 0.5)[0] | {"preference": None}])], CompareConfig()
