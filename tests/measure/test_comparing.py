@@ -94,6 +94,8 @@ def test_the_command_takes_paths_and_settings_in_any_order(
     assert found["comparisons"][0]["says"].startswith("me is worse than you")
     assert main(["compare", str(one), str(two), "against=nobody"]) == 2
     assert "found 'nobody'; expected one of me, you" in capsys.readouterr().err
+    assert main(["compare", str(one), str(two), "agianst=me"]) == 2
+    assert "agianst: unknown key; did you mean against?" in capsys.readouterr().err
 
 
 def test_names_from_a_file_cannot_move_the_cursor(tmp_path: Path) -> None:
