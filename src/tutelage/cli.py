@@ -238,8 +238,8 @@ def _compare(words: list[str], wants_help: bool) -> None:
     if wants_help:
         print(group_help(CompareConfig, f"{USAGE}\n  {COMMANDS['compare']}"))
         return
-    of_settings = tuple(f"{name}=" for name in CompareConfig.model_fields)
-    settings = [word for word in words if word.startswith(of_settings)]
+    # A path may hold an equals sign, so a word is a setting unless something of that name is there.
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
     paths = [Path(word) for word in words if word not in settings and word != "--json"]
     config = build(CompareConfig, merge_words(CompareConfig, {}, settings), "tutelage compare")
     found = compare_files(paths, config)

@@ -74,6 +74,8 @@ def test_what_cannot_be_compared_is_one_error(tmp_path: Path) -> None:
     one = write(tmp_path / "one.json", rows("me", 0.5))
     with pytest.raises(ConfigError, match="two policies at least"):
         compare_files([one], CompareConfig())
+    with pytest.raises(ConfigError, match=r"one\.json is given twice"):
+        compare_files([one, one], CompareConfig())
     with pytest.raises(DataError, match="none of 1 rows has a preference"):
         compare_files(
             [one, write(tmp_path / "two.json", [rows("you", 0.5)[0] | {"preference": None}])], CompareConfig()
@@ -92,6 +94,8 @@ def test_the_command_takes_paths_and_settings_in_any_order(
     assert found["comparisons"][0]["says"].startswith("me is worse than you")
     assert main(["compare", str(one), str(two), "against=nobody"]) == 2
     assert "found 'nobody'; expected one of me, you" in capsys.readouterr().err
+    assert main(["compare", str(one), str(two), "agianst=me"]) == 2
+    assert "agianst: unknown key; did you mean against?" in capsys.readouterr().err
 
 
 def test_names_from_a_file_cannot_move_the_cursor(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from itertools import product
 
 import pytest
@@ -130,19 +131,50 @@ def test_no_planted_difference_is_called_luck_with_what_it_would_take() -> None:
     assert "to tell a difference of that size takes about " in said
 
 
-def test_alike_on_every_prompt_is_no_difference_and_a_constant_one_cannot_be_weighed() -> None:
+def test_alike_on_every_prompt_is_no_difference() -> None:
     same = {f"p{i}": float(i % 2) for i in range(20)}
     (found,) = compare({"one": same, "two": dict(same)})
-    assert "judged alike on every prompt" in in_words(found)
-    (found,) = compare({"one": dict.fromkeys(same, 1.0), "two": dict.fromkeys(same, 0.0)})
-    assert "every difference is +100.0 points, which no test can weigh" in in_words(found)
+    assert (
+        in_words(found) == "No difference between one and two: the two were judged alike on every prompt, 20 of them."
+    )
+
+
+@pytest.mark.parametrize("num", [6, 20])
+def test_winning_every_prompt_is_better_though_nothing_varies(num: int) -> None:
+    every = [f"p{i}" for i in range(num)]
+    (found,) = compare({"one": dict.fromkeys(every, 1.0), "two": dict.fromkeys(every, 0.0)})
+    assert found.p_value == pytest.approx(2 / 2**6 if num == 6 else 1 / 10_001)
+    assert in_words(found).startswith(f"one is better than two by 100.0 points on each of {num} prompts (p ")
+    assert "interval" not in in_words(found)
     assert found.correlation is None
+
+
+def test_winning_all_of_five_prompts_is_too_few_to_tell() -> None:
+    """The smallest p value of five prompts is 2 / 2**5 = .0625."""
+    every = [f"p{i}" for i in range(5)]
+    (found,) = compare({"one": dict.fromkeys(every, 0.0), "two": dict.fromkeys(every, 1.0)})
+    assert in_words(found) == (
+        "Cannot tell one from two: the difference is -100.0 points on each of 5 prompts, "
+        "and so few cannot show it (p = 0.062)."
+    )
 
 
 def test_a_single_prompt_says_nothing_of_others() -> None:
     (found,) = compare({"one": {"p": 1.0}, "two": {"p": 0.0}})
     assert found.standard_error is None
     assert "one prompt says nothing of others" in in_words(found)
+
+
+def test_what_holm_takes_away_needs_more_prompts_than_there_are() -> None:
+    """Six policies, fifteen comparisons: p = .004 alone would do, and is not enough among fifteen."""
+    draw = random.Random(2)
+    six = {f"m{k}": {f"p{i}": float(draw.random() < 0.5 + 0.02 * k) for i in range(300)} for k in range(6)}
+    lost = [c for c in compare(six) if c.p_value < 0.005 and c.adjusted_p_value >= 0.05]
+    assert lost
+    for found in lost:
+        needed = re.search(r"with 15 comparisons takes about ([\d,]+) prompts", in_words(found))
+        assert needed is not None
+        assert int(needed[1].replace(",", "")) > found.num_prompts
 
 
 def test_prompts_that_only_one_policy_has_are_counted_and_left_out() -> None:
@@ -193,3 +225,18 @@ def test_who_is_preferred_is_said_only_if_it_can_be(rate: float, says: str) -> N
 
 def test_one_prompt_prefers_nobody() -> None:
     assert "One prompt says nothing" in even_in_words(against_even({"p": 1.0}), "me", "you", "j")
+
+
+def test_a_rate_that_never_varies_has_no_interval() -> None:
+    every = [f"p{i}" for i in range(20)]
+    said = even_in_words(against_even(dict.fromkeys(every, 1.0)), "me", "you", "j")
+    assert (
+        said == "j prefers me to you (win rate of me 100.0 %, the same score on every prompt, p < 0.001, 20 prompts)."
+    )
+    said = even_in_words(against_even(dict.fromkeys(every, 0.5)), "me", "you", "j")
+    assert said.startswith("j prefers neither me nor you")
+
+
+def test_no_score_is_one_error() -> None:
+    with pytest.raises(DataError, match="no prompt has a score"):
+        against_even({})

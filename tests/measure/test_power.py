@@ -73,6 +73,18 @@ def test_pilots_that_hold_too_little_are_one_error(tmp_path: Path) -> None:
         spreads(PowerConfig(pilot=(pilot(tmp_path / "few.json", 1, num=3),)))
 
 
+def test_rows_of_a_pilot_that_repeat_or_say_nothing_are_counted(tmp_path: Path) -> None:
+    path = pilot(tmp_path / "one.json", 1)
+    found = json.loads(path.read_text())
+    turned = [
+        {**row, "preference": 3 - row["preference"]} for row in found
+    ]  # averaged: a tie on every prompt but one
+    path.write_text(json.dumps([*found, *turned[1:], {**found[0], "instruction": "new", "preference": None}]))
+    (deviation, where) = spreads(PowerConfig(pilot=(path,)))["a win rate against 50 %"]
+    assert deviation == pytest.approx(50 / math.sqrt(60), abs=0.1)
+    assert "; 1 rows without a preference left out; 59 rows repeat an instruction, their scores averaged" in where
+
+
 def test_the_table_marks_the_number_asked_for() -> None:
     said = text(PowerConfig(n=300, effect=5, num_comparisons=2))
     assert "     300 prompts show   8.9  <-" in said
@@ -86,3 +98,7 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert found["a win rate against 50 %"]["minimum_detectable_effect"] == pytest.approx(4.937, abs=1e-3)
     assert main(["power", "n=1"]) == 2
     assert "greater than or equal to 2" in capsys.readouterr().err
+    assert main(["power", "power=0.01"]) == 2
+    assert "expected more than alpha (0.05)" in capsys.readouterr().err
+    assert main(["power", "alpha=0.9"]) == 2
+    assert "expected more than alpha (0.9)" in capsys.readouterr().err

@@ -100,12 +100,15 @@ def compare_files(paths: Sequence[Path], config: CompareConfig) -> Compared:
     """Read and compare.
 
     Raises:
-        ConfigError: fewer than two paths.
+        ConfigError: fewer than two paths, or one path twice.
         DataError: a file is damaged or has no preference; two policies have no prompt in common.
     """
     if len(paths) < 2:
         raise ConfigError(f"tutelage compare: expected two policies at least: {USAGE}")
-    arms = [_read(path) for path in paths]
+    again = [path for place, path in enumerate(paths) if path in paths[:place]]
+    if again:
+        raise ConfigError(f"tutelage compare: {again[0]} is given twice; give each policy's annotations once")
+    arms = [read_arm(path) for path in paths]
     names = [arm.name for arm in arms]
     twice = {name for name in names if names.count(name) > 1}
     if twice:  # two evaluations of one policy, by two judges say: their paths tell them apart
@@ -114,7 +117,12 @@ def compare_files(paths: Sequence[Path], config: CompareConfig) -> Compared:
     return Compared(tuple(arms), tuple(found), tuple(_warnings(arms)))
 
 
-def _read(path: Path) -> Arm:
+def read_arm(path: Path) -> Arm:
+    """Read one policy's annotations: a file of them, or the folder that `evaluate` made.
+
+    Raises:
+        DataError: the file is damaged or has no preference.
+    """
     file = path / ANNOTATIONS if path.is_dir() else path
     rows = read_annotations(file)
     found: dict[str, list[float]] = {}

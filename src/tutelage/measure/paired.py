@@ -43,6 +43,8 @@ class Comparison:
     """Of the sign-flip test: how often luck alone would give a difference at least as large."""
     adjusted_p_value: float
     """After Holm (1979), over all comparisons made at once; as `p_value` if there is only one."""
+    num_comparisons: int
+    """How many were made at once."""
     correlation: float | None
     """Between the two policies' scores; None if one of them does not vary."""
 
@@ -123,7 +125,7 @@ def compare(scores: Mapping[str, Mapping[str, float]], against: str | None = Non
     both = list(combinations(names, 2)) if against is None else [(n, against) for n in names if n != against]
     found = [_one(first, scores[first], second, scores[second], seed) for first, second in both]
     adjusted = holm([c.p_value for c in found])
-    return [replace(c, adjusted_p_value=p) for c, p in zip(found, adjusted, strict=True)]
+    return [replace(c, adjusted_p_value=p, num_comparisons=len(found)) for c, p in zip(found, adjusted, strict=True)]
 
 
 def _one(first: str, one: Mapping[str, float], second: str, two: Mapping[str, float], seed: int) -> Comparison:
@@ -145,6 +147,7 @@ def _one(first: str, one: Mapping[str, float], second: str, two: Mapping[str, fl
         interval=(100 * low, 100 * high),
         p_value=p_value,
         adjusted_p_value=p_value,
+        num_comparisons=1,
         correlation=_correlation([one[p] for p in common], [two[p] for p in common]),
     )
 
@@ -162,25 +165,25 @@ def _correlation(one: list[float], two: list[float]) -> float | None:
 
 def in_words(found: Comparison) -> str:
     """Say what a comparison shows, or that it shows nothing and what would."""
-    over = f"over {found.first} against {found.second}, {found.num_prompts} prompts in both"
+    one, two, num = found.first, found.second, found.num_prompts
     if found.standard_error is None:
-        return f"Cannot tell, {over}: one prompt says nothing of others."
-    if found.standard_error < 100 * _SAME:
-        if abs(found.difference) < 100 * _SAME:
-            return f"No difference, {over}: the two were judged alike on every prompt."
-        return f"Cannot tell, {over}: every difference is {found.difference:+.1f} points, which no test can weigh."
-    interval = f"95 % interval {found.interval[0]:+.1f} to {found.interval[1]:+.1f}"
+        return f"Cannot tell {one} from {two}: a single prompt is in both, and one prompt says nothing of others."
     p_value = _p(found.p_value, found.adjusted_p_value)
-    if found.adjusted_p_value < ALPHA:
-        word = "better" if found.difference > 0 else "worse"
-        return (
-            f"{found.first} is {word} than {found.second} by {abs(found.difference):.1f} points ({interval}, "
-            f"{p_value}, {found.num_prompts} prompts in both)."
-        )
-    more = _needed(found.difference, found.standard_error, found.num_prompts)
+    told = found.adjusted_p_value < ALPHA
+    word = "better" if found.difference > 0 else "worse"
+    if found.standard_error < 100 * _SAME:  # all differences are one number: the bootstrap has nothing to redraw
+        each = f"on each of {num} prompts"
+        if abs(found.difference) < 100 * _SAME:
+            return f"No difference between {one} and {two}: the two were judged alike on every prompt, {num} of them."
+        if told:
+            return f"{one} is {word} than {two} by {abs(found.difference):.1f} points {each} ({p_value})."
+        few = f"and so few cannot show it ({p_value})."
+        return f"Cannot tell {one} from {two}: the difference is {found.difference:+.1f} points {each}, {few}"
+    numbers = f"95 % interval {found.interval[0]:+.1f} to {found.interval[1]:+.1f}, {p_value}, {num} prompts in both"
+    if told:
+        return f"{one} is {word} than {two} by {abs(found.difference):.1f} points ({numbers})."
     return (
-        f"Cannot tell {found.first} from {found.second}: the difference is {found.difference:+.1f} points "
-        f"({interval}, {p_value}, {found.num_prompts} prompts in both){more}."
+        f"Cannot tell {one} from {two}: the difference is {found.difference:+.1f} points ({numbers}){_more(found)}."
     )
 
 
@@ -193,13 +196,20 @@ def _p(p_value: float, adjusted: float) -> str:
     )
 
 
-def _needed(difference: float, error: float, num: int) -> str:
+def _more(found: Comparison) -> str:
+    """Say how many prompts find such a difference 8 times in 10, at the level that the first of Holm's steps asks."""
     from tutelage.measure.power import prompts_needed
 
-    if abs(difference) < 0.05:
+    if found.standard_error is None or abs(found.difference) < 0.05:
         return ""
-    needed = prompts_needed(abs(difference), error * math.sqrt(num))
-    return f"; to tell a difference of that size takes about {needed:,} prompts" if needed > num else ""
+    deviation = found.standard_error * math.sqrt(found.num_prompts)
+    needed = prompts_needed(abs(found.difference), deviation, ALPHA / found.num_comparisons)
+    many = "" if found.num_comparisons == 1 else f" with {found.num_comparisons} comparisons"
+    return (
+        f"; to tell a difference of that size{many} takes about {needed:,} prompts"
+        if needed > found.num_prompts
+        else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,13 @@ class AgainstEven:
 
 
 def against_even(scores: Mapping[str, float], seed: int = 0) -> AgainstEven:
-    """Test scores on prompts against one half: the same test and interval as between two policies."""
+    """Test scores on prompts against one half: the same test and interval as between two policies.
+
+    Raises:
+        DataError: there is no score.
+    """
+    if not scores:
+        raise DataError("no prompt has a score; there is no win rate to set against 50 %")
     centred = [score - 0.5 for _, score in sorted(scores.items())]
     low, high = bootstrap_interval(centred, seed=seed)
     mean, _ = mean_and_error(centred)
@@ -227,10 +243,10 @@ def against_even(scores: Mapping[str, float], seed: int = 0) -> AgainstEven:
 
 def even_in_words(found: AgainstEven, policy: str, baseline: str, judge: str) -> str:
     """Say who is preferred, if that can be said."""
-    numbers = (
-        f"{found.rate:.1f} %, 95 % interval {found.interval[0]:.1f} to {found.interval[1]:.1f}, "
-        f"{_p(found.p_value, found.p_value)}, {found.num_prompts} prompts"
-    )
+    low, high = found.interval
+    varies = high - low > 100 * _SAME  # a rate of 100 % on few prompts is not known to be between 100 and 100
+    interval = f"95 % interval {low:.1f} to {high:.1f}" if varies else "the same score on every prompt"
+    numbers = f"{found.rate:.1f} %, {interval}, {_p(found.p_value, found.p_value)}, {found.num_prompts} prompts"
     if found.num_prompts < 2:
         return f"One prompt says nothing of whether {judge} prefers {policy} or {baseline}."
     if found.p_value >= ALPHA:

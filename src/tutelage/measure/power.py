@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tutelage.config import Group
 from tutelage.errors import DataError
-from tutelage.measure.annotations import read_annotations
+from tutelage.measure.comparing import Arm, read_arm
 
 WORST = 50.0
 """Standard deviation of a score on one prompt, in points, where wins and losses are equally likely: the largest."""
@@ -36,7 +36,13 @@ class PowerConfig(Group):
         json_schema_extra={"unit": "points"},
     )
     alpha: float = Field(0.05, gt=0, lt=1, description="chance of seeing a difference where there is none")
-    power: float = Field(0.8, gt=0, lt=1, description="chance of seeing a difference of that size if there is one")
+    power: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        validate_default=True,
+        description="chance of seeing a difference of that size if there is one",
+    )
     num_comparisons: int = Field(1, ge=1, description="how many are made at once (each then gets alpha / so many)")
     correlation: float = Field(
         0.0, gt=-1, lt=1, description="between two policies' scores on the same prompts; higher needs fewer prompts"
@@ -46,6 +52,13 @@ class PowerConfig(Group):
         max_length=2,
         description="annotations.json of one policy or two, to take the spread from in place of the worst case",
     )
+
+    @field_validator("power")
+    @classmethod
+    def _more_than_luck(cls, power: float, info: ValidationInfo) -> float:
+        if power <= info.data.get("alpha", 0):
+            raise ValueError(f"expected more than alpha ({info.data['alpha']:g}), which luck alone reaches")
+        return power
 
 
 def minimum_detectable_effect(
@@ -76,21 +89,24 @@ def spreads(config: PowerConfig) -> dict[str, tuple[float, str]]:
                 f"the worst case, with a correlation of {config.correlation:g} between their scores",
             ),
         }
-    read = [_scores(path) for path in config.pilot]
-    if len(read) == 1:
-        return {
-            "a win rate against 50 %": (_deviation(list(read[0].values()), config.pilot[0]), f"{config.pilot[0]}")
-        }
-    common = sorted(read[0].keys() & read[1].keys())
+    arms = [read_arm(path) for path in config.pilot]
+    if len(arms) == 1:
+        (arm,) = arms
+        deviation = _deviation(list(arm.scores.values()), arm.path)
+        return {"a win rate against 50 %": (deviation, f"{arm.path}{_left_out(arms)}")}
+    one, two = arms
+    common = sorted(one.scores.keys() & two.scores.keys())
     if not common:
-        raise DataError(f"pilot: {config.pilot[0]} and {config.pilot[1]} have no instruction in common")
-    deviation = _deviation([read[0][i] - read[1][i] for i in common], config.pilot[1])
-    where = f"{len(common)} instructions in both pilot files"
+        raise DataError(f"pilot: {one.path} and {two.path} have no instruction in common")
+    deviation = _deviation([one.scores[i] - two.scores[i] for i in common], two.path)
+    where = f"{len(common)} instructions in both pilot files{_left_out(arms)}"
     return {"a difference of two policies": (deviation, where)}
 
 
-def _scores(path: Path) -> dict[str, float]:
-    return {a.instruction: a.score for a in read_annotations(path) if a.score is not None}
+def _left_out(arms: Sequence[Arm]) -> str:
+    missing, repeated = (sum(a.num_missing for a in arms), sum(a.num_repeated for a in arms))
+    said = f"; {missing} rows without a preference left out" if missing else ""
+    return said + (f"; {repeated} rows repeat an instruction, their scores averaged" if repeated else "")
 
 
 def _deviation(values: Sequence[float], path: Path) -> float:
