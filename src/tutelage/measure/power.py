@@ -86,7 +86,7 @@ def spreads(config: PowerConfig) -> dict[str, tuple[float, str]]:
             "a win rate against 50 %": (WORST, "the worst case: every prompt is won or lost, half of them"),
             "a difference of two policies": (
                 WORST * math.sqrt(2 * (1 - config.correlation)),
-                f"the worst case, with a correlation of {config.correlation:g} between their scores",
+                f"the worst case if their scores have a correlation of {config.correlation:g}",
             ),
         }
     arms = [read_arm(path) for path in config.pilot]
