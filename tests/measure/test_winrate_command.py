@@ -243,5 +243,13 @@ def test_a_mistyped_setting_is_offered_the_right_one(path: Path, capsys: pytest.
     assert "did you mean weights?" in refused([str(path), "weigths=w.csv"], capsys)
 
 
-def test_a_folder_is_no_file_of_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cannot be read" in refused([str(tmp_path)], capsys)
+def test_a_folder_without_annotations_is_no_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "annotations.json: no such file" in refused([str(tmp_path)], capsys)
+
+
+def test_an_artifacts_folder_is_as_good_as_the_file_in_it(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.rename(path.with_name("annotations.json"))
+    assert main(["winrate", str(path.parent), "--json"]) == 0
+    of_folder = capsys.readouterr().out
+    assert main(["winrate", str(path.with_name("annotations.json")), "--json"]) == 0
+    assert capsys.readouterr().out == of_folder

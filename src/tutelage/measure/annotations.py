@@ -14,10 +14,12 @@ from typing import Any
 
 from tutelage.data.alpaca_eval import preference_field, text_field
 from tutelage.data.rows import read_objects
-from tutelage.disk import disk_errors, dump_json, write_atomically
+from tutelage.disk import disk_errors, dump_json, is_folder, write_atomically
 from tutelage.errors import DataError
 from tutelage.records import Prompt, Verdict
 
+ANNOTATIONS = "annotations.json"
+"""What the file is called in an artifact of evaluate."""
 UNKNOWN = "unknown"
 """Who is named where a file names nobody."""
 _PREFERENCE = {"LEFT": 2.0, "RIGHT": 1.0, "TIE": 1.5, "INVALID": None}
@@ -49,12 +51,15 @@ class Annotation:
 def read_annotations(path: Path) -> list[Annotation]:
     """Read the rows of a .json or .jsonl file, .gz too, in the file's order; fields it does not know are left.
 
+    A folder is taken for an artifact of evaluate.
+
     Raises:
         DataError: the file is damaged, a text is missing, no row has a preference field, or a preference is
             none of these: a number in [1, 2], 0 (alpaca_eval's older tie), and null, NaN or -1 (missing).
     """
     annotations = []
     fields: set[str] = set()
+    path = path / ANNOTATIONS if is_folder(str(path)) else path
     for where, row in read_objects(path):
         fields |= row.keys()
         annotations.append(

@@ -26,7 +26,7 @@ from tutelage.measure.alpaca_eval import (
 from tutelage.measure.annotations import Annotation, read_annotations
 from tutelage.measure.leaderboard import Entry, Leaderboard, placed, read_leaderboard, table, why_not_comparable
 
-USAGE = "tutelage winrate <annotations.json> [key=value ...] [--json]"
+USAGE = "tutelage winrate <annotations.json, or an artifact of evaluate> [key=value ...] [--json]"
 
 
 class WinrateConfig(Group):

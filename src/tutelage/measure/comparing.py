@@ -17,7 +17,6 @@ from tutelage.measure.paired import Comparison, as_tree, compare, in_words
 from tutelage.measure.win_rate import mean_and_error
 
 USAGE = "tutelage compare A B [C ...] [key=value ...] [--json]  (annotations.json files, or artifacts of evaluate)"
-ANNOTATIONS = "annotations.json"
 
 
 class CompareConfig(Group):
@@ -123,14 +122,13 @@ def read_arm(path: Path) -> Arm:
     Raises:
         DataError: the file is damaged or has no preference.
     """
-    file = path / ANNOTATIONS if path.is_dir() else path
-    rows = read_annotations(file)
+    rows = read_annotations(path)
     found: dict[str, list[float]] = {}
     for row in rows:
         if row.score is not None:
             found.setdefault(row.instruction, []).append(row.score)
     if not found:
-        raise DataError(f"{file}: none of {len(rows)} rows has a preference; there is nothing to compare")
+        raise DataError(f"{path}: none of {len(rows)} rows has a preference; there is nothing to compare")
     num_scores = sum(len(values) for values in found.values())
     return Arm(
         name=_names(row.generator_2 for row in rows),

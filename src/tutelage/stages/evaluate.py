@@ -14,7 +14,7 @@ from tutelage.extras import require
 from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Model, Prompts, Rows
 from tutelage.measure.alpaca_eval import coverage, dataset_of, metrics
-from tutelage.measure.annotations import annotations_of, read_annotations, write_annotations
+from tutelage.measure.annotations import ANNOTATIONS, annotations_of, read_annotations, write_annotations
 from tutelage.measure.leaderboard import write_leaderboard
 from tutelage.measure.paired import against_even, even_in_words
 from tutelage.measure.win_rate import scores, win_rate
@@ -25,8 +25,8 @@ from tutelage.stages.judging import Critic, Judging, judge_pairs, judge_requests
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Artifact, Made, Work
 
-OUTPUTS, ANNOTATIONS, LEADERBOARD = "model_outputs.json", "annotations.json", "leaderboard.csv"
-"""What alpaca_eval calls the policy's completions, the verdicts, and the win rate."""
+OUTPUTS, LEADERBOARD = "model_outputs.json", "leaderboard.csv"
+"""What alpaca_eval calls the policy's completions, and the win rate."""
 
 
 class Config(StageConfig, Asking):
@@ -79,7 +79,7 @@ def in_words(made: Artifact) -> list[str]:
     """Return what an evaluation found, for people: the row, what it does not cover, and what may be said of it."""
     rate = made.record.win_rate
     assert rate is not None, "evaluate always states one"
-    rows = read_annotations(made.path / ANNOTATIONS)
+    rows = read_annotations(made.path)
     lines = [
         f"win rate {rate.rate:.2f} % ± {rate.standard_error or 0:.2f} against {rate.baseline}, judge {rate.judge}: "
         f"{rate.wins} wins, {rate.losses} losses, {rate.ties} ties, {rate.invalid} unreadable, {rate.missing} missing"
