@@ -133,6 +133,12 @@ def test_the_baseline_may_be_named_by_the_weights_file_alone(path: Path, tmp_pat
         report(path, weights=weights.rename(tmp_path / "w.csv"), difficulties=hard)
 
 
+def test_a_policy_can_be_given_the_name_that_the_weights_have_for_it(path: Path, tmp_path: Path) -> None:
+    weights = weight_file(tmp_path / "w.csv", base=(0, 0, 0), published=(-1, 0.0, 0.0))
+    found = report(path, weights=weights, difficulties=difficulty_file(tmp_path / "d.csv"), policy="published")
+    assert (found.policy, found.length_controlled) == ("published", 50)
+
+
 def test_a_policy_without_weights_is_an_error_that_names_the_nearest(path: Path, tmp_path: Path) -> None:
     weights = weight_file(tmp_path / "w.csv", base=(0, 0, 0), mine2=(0, 0, 0))
     with pytest.raises(DataError, match=r"no row for the policy 'mine' \(it has 2; the nearest is 'mine2'\)"):

@@ -42,6 +42,9 @@ class WinrateConfig(Group):
         None, description="instruction_difficulty.csv; needed with weights=, else those in the gamed rows are taken"
     )
     leaderboard: Path | None = Field(None, description="published rows (.csv) to be placed among")
+    policy: str | None = Field(
+        None, description="name of the policy, for example as the weights have it; null: the rows' generator_2"
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def winrate(path: Path, config: WinrateConfig, known: Instructions | None = None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     report = Report(
-        policy=_named(a.generator_2 for a in rows),
+        policy=config.policy or _named(a.generator_2 for a in rows),
         baseline=_named(a.generator_1 for a in rows),
         annotator=_named(a.annotator for a in rows),
         metrics=found,
@@ -210,9 +213,14 @@ def _predicted(report: Report, weights: Path, difficulties: Path, num: int) -> t
         if name not in models:
             near = difflib.get_close_matches(name, models, 1)
             hint = f"; the nearest is {near[0]!r}" if near else ""
+            what = (
+                "give policy= if it has another name there"
+                if role == "policy"
+                else f"name the file baseline_{name}.csv if that is what they were fitted against"
+            )
             raise DataError(
-                f"{weights}: has no row for the {role} {name!r} (it has {len(models)}{hint}); "
-                "use the weights that were fitted for it, or fit anew with gamed="
+                f"{weights}: has no row for the {role} {name!r} (it has {len(models)}{hint}); {what}, use the "
+                "weights that were fitted for it, or fit anew with gamed="
             )
     rate = predicted_win_rate(by_place, models[report.policy], models[report.baseline])
     how = f"predicted from {weights.name}, for the judge that it was fitted to"
