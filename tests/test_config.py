@@ -459,6 +459,7 @@ def test_every_setting_is_in_the_fingerprint_but_those_marked_as_runtime(stage: 
 
 # For any one setting, at least one of these is valid and not its default.
 OTHER_VALUES = [
+    "0.25",
     "0.5",
     "7",
     "false",
@@ -474,6 +475,7 @@ OTHER_VALUES = [
     "openai",
     "other",
     "ipo",
+    "example_sum",
     "random",
     "first",
     "true",
@@ -496,6 +498,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge", "audit": "critic"}.get(stage)
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
+    words += ["loss.name=cdpo"] if stage == "dpo" else []  # the one that reads label_noise
     before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):

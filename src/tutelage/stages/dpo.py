@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
@@ -19,13 +19,35 @@ from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
 from tutelage.train.settings import Training
 
+NOISY = ("cdpo", "rdpo", "robust")
+
 
 class Loss(Group):
     """What DPO minimises."""
 
     preset_group: ClassVar[str | None] = "loss"
-    name: Literal["sigmoid", "ipo"] = Field("sigmoid", description="DPO's own loss, or IPO on summed log-probs")
+    name: Literal["sigmoid", "ipo", "ipo_mean", "cdpo", "rdpo", "robust"] = Field(
+        "sigmoid",
+        description="sigmoid: DPO's own; ipo: on summed log-probabilities, ipo_mean: per token; cdpo, rdpo: for "
+        "labels of which the share label_noise is wrong; robust: the original's form of cdpo (divided by beta)",
+    )
     beta: float = Field(0.05, gt=0, description="how strongly the policy is held to the reference (paper: 0.05)")
+    label_noise: float = Field(
+        0.0, ge=0, lt=0.5, description="share of labels taken to be wrong, for cdpo, rdpo and robust"
+    )
+    reference_free: bool = Field(False, description="the loss ignores the reference; the metrics do not")
+    importance_correction: bool = Field(
+        False, description="weigh each pair by policy / reference of its rejected completion (not with ipo)"
+    )
+    sft_reg: float = Field(0.0, ge=0, description="so many times -log p(chosen) is added to the loss of a pair")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.label_noise and self.name not in NOISY:
+            raise ValueError(f"label_noise is read by {', '.join(NOISY)}; {self.name} has none")
+        if self.importance_correction and self.name.startswith("ipo"):
+            raise ValueError("importance_correction is not defined for ipo; choose another loss")
+        return self
 
 
 class Config(StageConfig, Training):
@@ -60,7 +82,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
     work.count("preferences", len(pairs))
     pairs = with_reference(model, pairs, config, work)
-    objective = DPOObjective(config.loss.name, config.loss.beta)
+    objective = DPOObjective(**config.loss.model_dump())
     return fit(inputs.model, model, encoder, pairs, objective, config, work)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import read_completions
 from tutelage.data.share import OfPrompts
@@ -15,6 +19,12 @@ from tutelage.train.settings import Training
 
 class Config(StageConfig, Training, OfPrompts):
     """How the student is trained, and on which part of the prompts."""
+
+    loss: Literal["token_mean", "example_sum"] = Field(
+        "token_mean",
+        description="token_mean: every completion token counts alike; example_sum: the original's, a sum over each "
+        "example's tokens and the mean over examples",
+    )
 
 
 class Inputs(Group):
@@ -30,7 +40,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
     from tutelage.train.fit import fit
-    from tutelage.train.objectives import sft_objective
+    from tutelage.train.objectives import SFTObjective
 
     encoder = load_encoder(inputs.model)
     prompts, completions = read_completions(inputs.completions, None, work.count)
@@ -42,7 +52,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     length = usable_length(model, config.max_length)
     examples = encode_completions(encoder, prompts, kept, length, work.count)
     work.count("completions", len(examples))
-    return fit(inputs.model, model, encoder, examples, sft_objective, config, work)
+    return fit(inputs.model, model, encoder, examples, SFTObjective(config.loss), config, work)
 
 
 STAGE = Stage("sft", Config, Inputs, body)

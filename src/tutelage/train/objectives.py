@@ -17,7 +17,8 @@ from torch import Tensor
 from tutelage.train.encode import Example
 from tutelage.train.logps import collate, sum_logps, token_logps
 
-LossName = Literal["sigmoid", "ipo"]
+LossName = Literal["sigmoid", "ipo", "ipo_mean", "cdpo", "rdpo", "robust"]
+SFTLoss = Literal["token_mean", "example_sum"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,30 @@ class PairExample:
         return 2 * max(self.chosen.num_tokens, self.rejected.num_tokens)
 
 
-def dpo_losses(log_ratio_chosen: Tensor, log_ratio_rejected: Tensor, name: LossName, beta: float) -> Tensor:
-    """Return the loss of each pair from log(policy / reference) of whole completions, all (B,).
+def dpo_losses(margin: Tensor, name: LossName, beta: float, label_noise: float = 0.0) -> Tensor:
+    """Return the loss of each pair, (B,).
 
-    sigmoid: -log sigmoid(beta * margin), Rafailov et al. 2023 (arXiv 2305.18290), equation 7.
-    ipo: (margin - 1/(2 beta))^2 on summed log-probabilities, Azar et al. 2023 (arXiv 2310.12036), eq. 17.
+    With s(x) = -log sigmoid(x) and e = `label_noise`, the share of labels that are taken to be wrong:
+
+    sigmoid: s(beta m), Rafailov et al. 2023 (arXiv 2305.18290), equation 7.
+    ipo: (m - 1/(2 beta))^2 on summed log-probabilities, Azar et al. 2023 (arXiv 2310.12036), eq. 17.
+    ipo_mean: the same on log-probabilities per token: the margin is then that of means, as TRL has it.
+    cdpo: (1 - e) s(beta m) + e s(-beta m), Mitchell 2023, "A note on DPO with noisy preferences".
+    rdpo: ((1 - e) s(beta m) - e s(-beta m)) / (1 - 2e), Chowdhury et al. 2024 (arXiv 2403.00409), eq. 12.
+    robust: cdpo / beta, as the original research code has it (so e = 0 is sigmoid / beta).
+
+    Args:
+        margin: m, log(policy / reference) of the chosen completion minus that of the rejected one, (B,).
     """
-    margin = log_ratio_chosen - log_ratio_rejected
+    if name in ("ipo", "ipo_mean"):
+        return (margin - 1 / (2 * beta)) ** 2
+    right, wrong = -F.logsigmoid(beta * margin), -F.logsigmoid(-beta * margin)
     if name == "sigmoid":
-        return -F.logsigmoid(beta * margin)
-    return (margin - 1 / (2 * beta)) ** 2
+        return right
+    if name == "rdpo":
+        return ((1 - label_noise) * right - label_noise * wrong) / (1 - 2 * label_noise)
+    mixed = (1 - label_noise) * right + label_noise * wrong
+    return mixed if name == "cdpo" else mixed / beta
 
 
 def reward_losses(score_chosen: Tensor, score_rejected: Tensor) -> Tensor:
@@ -59,42 +74,104 @@ def reward_losses(score_chosen: Tensor, score_rejected: Tensor) -> Tensor:
     return -F.logsigmoid(score_chosen - score_rejected)
 
 
-def sft_objective(model: Any, micro: Sequence[Example], batch: Sequence[Example]) -> tuple[Tensor, dict[str, float]]:
-    """Mean negative log-probability per completion token over the whole batch."""
-    num_labels = sum(len(e.completion_ids) for e in batch)
-    logps = token_logps(model, collate(micro, model.device))
-    loss = -logps.double().sum() / num_labels
-    return loss, {}
+@dataclass(frozen=True)
+class SFTObjective:
+    """Negative log-probability of the completions.
+
+    token_mean: per completion token over the whole batch. example_sum: summed over the tokens of an example and
+    averaged over examples, as the original research code has it, so that a long completion counts for more.
+    """
+
+    name: SFTLoss = "token_mean"
+
+    def __call__(
+        self, model: Any, micro: Sequence[Example], batch: Sequence[Example]
+    ) -> tuple[Tensor, dict[str, float]]:
+        num_labels = sum(len(e.completion_ids) for e in batch)
+        total = -token_logps(model, collate(micro, model.device)).double().sum()
+        loss = total / (num_labels if self.name == "token_mean" else len(batch))
+        return loss, {"nll_per_token": float(total.detach()) / num_labels}
 
 
 @dataclass(frozen=True)
 class DPOObjective:
-    """Weighted mean of `dpo_losses` over the whole batch."""
+    """Weighted mean of `dpo_losses` over the whole batch, with the original's three options.
+
+    reference_free: the loss (not the metrics) compares the policy's own log-probabilities.
+    importance_correction: each loss is multiplied by policy / reference of the rejected completion, detached.
+    sft_reg: so many times the negative log-probability of the chosen completion is added to each loss.
+    """
 
     name: LossName
     beta: float
+    label_noise: float = 0.0
+    reference_free: bool = False
+    importance_correction: bool = False
+    sft_reg: float = 0.0
 
     def __call__(
         self, model: Any, micro: Sequence[PairExample], batch: Sequence[PairExample]
     ) -> tuple[Tensor, dict[str, float]]:
         both = [p.chosen for p in micro] + [p.rejected for p in micro]
         chosen, rejected = sum_logps(model, collate(both, model.device)).chunk(2)
-        device = chosen.device
-        ratio_chosen = chosen - torch.tensor([p.reference_chosen for p in micro], device=device).double()
-        ratio_rejected = rejected - torch.tensor([p.reference_rejected for p in micro], device=device).double()
-        weight = torch.tensor([p.weight for p in micro], device=device).double() / sum(p.weight for p in batch)
-        loss = (dpo_losses(ratio_chosen, ratio_rejected, self.name, self.beta) * weight).sum()
-        rewards = self.beta * ratio_chosen.detach(), self.beta * ratio_rejected.detach()
-        share = 1 / len(batch)
-        metrics = {
-            "rewards/chosen": rewards[0].sum() * share,
-            "rewards/rejected": rewards[1].sum() * share,
-            "rewards/margins": (rewards[0] - rewards[1]).sum() * share,
-            "rewards/accuracies": (rewards[0] > rewards[1]).double().sum() * share,
-            "logps/chosen": chosen.detach().sum() * share,
-            "logps/rejected": rejected.detach().sum() * share,
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, device=chosen.device, dtype=torch.float64)
+
+        references = column([p.reference_chosen for p in micro]), column([p.reference_rejected for p in micro])
+        lengths = (
+            column([len(p.chosen.completion_ids) for p in micro]),
+            column([len(p.rejected.completion_ids) for p in micro]),
+        )
+        losses = self.losses(chosen, rejected, *references, *lengths)
+        weight = column([p.weight for p in micro]) / sum(p.weight for p in batch)
+        metrics = self._metrics(chosen.detach(), rejected.detach(), *references, lengths[0])
+        return (losses * weight).sum(), {name: float(value.sum()) / len(batch) for name, value in metrics.items()}
+
+    def losses(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        num_chosen: Tensor,
+        num_rejected: Tensor,
+    ) -> Tensor:
+        """Return the loss of each pair from summed log-probabilities and numbers of completion tokens, all (B,)."""
+        own = (
+            (chosen, rejected) if self.reference_free else (chosen - reference_chosen, rejected - reference_rejected)
+        )
+        if self.name == "ipo_mean":
+            own = own[0] / num_chosen, own[1] / num_rejected
+        found = dpo_losses(own[0] - own[1], self.name, self.beta, self.label_noise)
+        if self.importance_correction:
+            found = found * (rejected - reference_rejected).detach().exp()
+        return found - self.sft_reg * chosen if self.sft_reg else found
+
+    def _metrics(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        num_chosen: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return what is logged of each pair, (B,); means over the batch are made of it."""
+        ratios = chosen - reference_chosen, rejected - reference_rejected
+        return {
+            "rewards/chosen": self.beta * ratios[0],
+            "rewards/rejected": self.beta * ratios[1],
+            "rewards/margins": self.beta * (ratios[0] - ratios[1]),
+            "rewards/accuracies": (ratios[0] > ratios[1]).double(),
+            "log_ratios/chosen": ratios[0],
+            "log_ratios/rejected": ratios[1],
+            "logps/chosen": chosen,
+            "logps/rejected": rejected,
+            "logps/reference_chosen": reference_chosen,
+            "logps/reference_rejected": reference_rejected,
+            "nll_per_token/chosen": -chosen / num_chosen,
+            "importance_weights/rejected": ratios[1].exp(),
         }
-        return loss, {name: float(value) for name, value in metrics.items()}
 
 
 def reward_objective(
