@@ -74,6 +74,6 @@ def _criticise(name: str, knobs: Knobs, asked: str, seed: int) -> str:
     if texts is None:
         raise RequestError(
             f"{name} reads only the critic template 'pairwise' and found no two completions in the message "
-            f"{asked[:60]!r}; use critic.template=pairwise, or a critic over an API for other templates"
+            f"{asked[:60]!r}; use template=pairwise, or a critic over an API for other templates"
         )
     return judge(*texts, knobs=knobs, seed=seed)
