@@ -14,7 +14,7 @@ import tiny
 from tutelage.errors import TrainingError
 from tutelage.train.encode import Example
 from tutelage.train.loop import METRICS, RESUME, Plan, Trainer, lr_factor
-from tutelage.train.objectives import sft_objective
+from tutelage.train.objectives import SFTObjective
 from tutelage.train.settings import Training
 
 ITEMS = [Example(str(i), f"p{i}", (1, 2, 3 + i), tuple(range(10 + i, 14 + i))) for i in range(10)]
@@ -35,7 +35,7 @@ def killed_after(steps: int) -> Any:
     def objective(model: Any, micro: Any, batch: Any) -> Any:
         if next(calls, None) is None:
             raise KilledError
-        return sft_objective(model, micro, batch)
+        return SFTObjective()(model, micro, batch)
 
     return objective
 
@@ -43,7 +43,7 @@ def killed_after(steps: int) -> Any:
 def trained(folder: Path, **changed: Any) -> Any:
     folder.mkdir(exist_ok=True)
     model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, sft_objective, settings(**changed), folder).run("sft")
+    Trainer(model, ITEMS, SFTObjective(), settings(**changed), folder).run("sft")
     return model
 
 
@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path, optimizer: str, s
     with pytest.raises(KilledError):
         Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(step), changed, folder).run("sft")
     other = tiny.model("llama", 64, seed=99).eval()  # whatever is in memory is replaced by what was saved
-    Trainer(other, ITEMS, sft_objective, changed, folder).run("sft")
+    Trainer(other, ITEMS, SFTObjective(), changed, folder).run("sft")
     assert torch.equal(weights(whole), weights(other))
 
 
@@ -83,7 +83,7 @@ def test_metrics_have_one_row_a_step_also_after_a_kill(tmp_path: Path) -> None:
         Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(3), settings(), tmp_path).run("sft")
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 4, "loss": 1.0}\n{"step": 5, "lo')  # done after the last save; torn by the kill
-    Trainer(tiny.model("llama", 64).eval(), ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    Trainer(tiny.model("llama", 64).eval(), ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
     rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "lr", "grad_norm", "tokens_per_second", "epoch"} <= rows[-1].keys()
@@ -94,7 +94,7 @@ def test_a_torn_save_does_not_hide_the_one_before(tmp_path: Path) -> None:
         Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(2), settings(), tmp_path).run("sft")
     (tmp_path / (RESUME + ".tmp")).write_bytes(b"half a sav")
     model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    Trainer(model, ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
     assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
 
 
@@ -109,13 +109,13 @@ def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model.embed_tokens.weight[12] = math.nan
     with pytest.raises(TrainingError, match=r"the loss is nan on examples of the prompts p[012]"):
-        Trainer(model, ITEMS[:3], sft_objective, settings(), tmp_path).run("sft")
+        Trainer(model, ITEMS[:3], SFTObjective(), settings(), tmp_path).run("sft")
 
 
 def test_a_damaged_resume_file_is_said_and_training_starts_over(tmp_path: Path) -> None:
     (tmp_path / RESUME).write_bytes(b"")
     model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, sft_objective, settings(), tmp_path).run("sft")
+    Trainer(model, ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
     assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
 
 
@@ -126,6 +126,6 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
 
 
 def test_saving_takes_at_most_a_twentieth_of_the_time(tmp_path: Path) -> None:
-    trainer = Trainer(tiny.model("llama", 64), ITEMS, sft_objective, settings(save_every_seconds=1.0), tmp_path)
+    trainer = Trainer(tiny.model("llama", 64), ITEMS, SFTObjective(), settings(save_every_seconds=1.0), tmp_path)
     trainer.save_seconds = 1e6
     assert not trainer._save_is_due()
