@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tutelage.measure.alpaca_eval import coverage, in_order, is_switched, metrics, preference_of_logprobs
+from tutelage.data.alpaca_eval import is_switched
+from tutelage.measure.alpaca_eval import coverage, in_order, metrics, preference_of_logprobs
 from tutelage.measure.annotations import Annotation, read_annotations
 from tutelage.measure.leaderboard import Entry, read_leaderboard
 from tutelage.measure.length_control import (

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "records", "disk", "progress"},
     "inputs": {"errors", "records", "config", "disk", "store"},
     "data": FOUNDATION,
-    "critic": FOUNDATION,
+    "critic": FOUNDATION | {"data"},
     "chat": FOUNDATION,
     "measure": FOUNDATION | {"data"},
     "train": FOUNDATION,

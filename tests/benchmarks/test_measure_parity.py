@@ -27,7 +27,7 @@ def data(folder: Path, published: float) -> Path:
     folder.mkdir()
     alternatives = [{"token": "m", "logprob": -900.0}, {"token": "M", "logprob": 0.0}]
     raw = {"logprobs": {"content": [{"top_logprobs": alternatives}]}}
-    from tutelage.measure.alpaca_eval import is_switched
+    from tutelage.data.alpaca_eval import is_switched
 
     straight = [i for i in range(50) if not is_switched(f"Question {i}?")][:2]
     rows = [row(i, 2.0, raw_completion=raw) for i in straight]

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from evaluators import evaluator_folder
+
 CRITIC = Path(__file__).parents[2] / "benchmarks" / "critic"
 
 
@@ -48,14 +50,8 @@ def test_a_difference_is_seen_and_a_missing_preference_is_one_only_if_the_other_
 
 
 def test_our_side_of_the_comparison_runs(tmp_path: Path) -> None:
-    folder = tmp_path / "evaluators" / "mine"
-    folder.mkdir(parents=True)
-    (folder / "prompt.txt").write_text("<|im_start|>user\n{instruction} Output (a): {output_1} {output_2}<|im_end|>")
-    (folder / "configs.yaml").write_text(
-        "mine:\n  prompt_template: mine/prompt.txt\n  fn_completions: openai_completions\n"
-        "  completions_kwargs: {model_name: gpt-9, max_tokens: 7, temperature: 0}\n"
-        "  completion_parser_kwargs: {outputs_to_match: {1: '^Output \\(a\\)', 2: '^Output \\(b\\)'}}\n"
-    )
+    prompt = "{instruction} Output (a): {output_1} {output_2}"
+    folder = evaluator_folder(tmp_path, prompt, r"^Output \(a\)", r"^Output \(b\)")
     for name in ("one", "two"):
         rows = [{"instruction": f"Q{i}", "output": f"{name} {i}", "generator": name} for i in range(5)]
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))

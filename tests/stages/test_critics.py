@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evaluators import evaluator_folder
 from stub_server import StubServer
 from tutelage import stages
 from tutelage.critic.evaluator import load
@@ -137,15 +138,7 @@ def test_a_completion_is_shown_whole_unless_a_limit_is_set_and_cuts_are_counted(
 
 @pytest.fixture
 def evaluator(tmp_path: Path) -> Path:
-    folder = tmp_path / "evaluators" / "mine"
-    folder.mkdir(parents=True)
-    (folder / "prompt.txt").write_text("<|im_start|>user\n{instruction} (a) {output_1} (b) {output_2}<|im_end|>")
-    (folder / "configs.yaml").write_text(
-        "mine:\n  prompt_template: mine/prompt.txt\n  fn_completions: openai_completions\n"
-        "  completions_kwargs: {model_name: gpt-9, max_tokens: 7, temperature: 0}\n"
-        "  completion_parser_kwargs: {outputs_to_match: {1: '^\\(a\\)', 2: '^\\(b\\)'}}\n"
-    )
-    return folder
+    return evaluator_folder(tmp_path, "{instruction} (a) {output_1} (b) {output_2}", r"^\(a\)", r"^\(b\)")
 
 
 def test_an_evaluator_names_the_model_its_prompt_and_its_decoding_at_once(evaluator: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from tutelage.critic.evaluator import Evaluator, OrderRule
 from tutelage.critic.parse import Heard, Read, combine, to_outcome
+from tutelage.data.alpaca_eval import is_switched
 from tutelage.errors import DataError
 from tutelage.records import Message, Order, Outcome, Pair, Prompt, Usage, Verdict
 
@@ -33,9 +33,7 @@ def orders_of(instruction: str, rule: OrderRule, seed: int) -> tuple[Order, ...]
         return ("left_first", "right_first")
     if rule == "fixed":
         return ("right_first",)
-    # as in alpaca_eval 0.6.6, processors.py and utils.random_seeded_choice
-    is_switched = Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]
-    return ("left_first",) if is_switched else ("right_first",)
+    return ("left_first",) if is_switched(instruction, seed) else ("right_first",)
 
 
 def shown_text(text: str, max_chars: int | None) -> str:
@@ -66,9 +64,12 @@ def questions(
         left, right = shown_text(pair.left.text, max_chars), shown_text(pair.right.text, max_chars)
         cut = (left != pair.left.text, right != pair.right.text)
         if evaluator.template.is_pointwise:
-            for order, text, is_cut in (("left_alone", left, cut[0]), ("right_alone", right, cut[1])):
-                messages = evaluator.template.fill(instruction, text)
-                asked.append(Question(pair, order, messages, int(is_cut)))  # type: ignore[arg-type]
+            alone: tuple[tuple[Order, str, bool], ...] = (
+                ("left_alone", left, cut[0]),
+                ("right_alone", right, cut[1]),
+            )
+            for order, text, is_cut in alone:
+                asked.append(Question(pair, order, evaluator.template.fill(instruction, text), int(is_cut)))
             continue
         for order in orders_of(instruction, rule, seed):
             first, second = (left, right) if order == "left_first" else (right, left)

@@ -1,8 +1,9 @@
-"""The fields of alpaca_eval's rows of two completions, by explicit rules: nothing is taken for something else."""
+"""alpaca_eval's conventions: the fields of its rows, by explicit rules, and the order in which it shows a pair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 from tutelage.errors import DataError
@@ -45,3 +46,11 @@ def preference_field(where: str, row: Mapping[str, Any]) -> float | None:
         f"{where}: a preference of {str(value)[:60]!r} ({type(value).__name__}); expected a number from 1 "
         "(output_1 is better) to 2 (output_2 is), 0 or 1.5 (a tie), or null or -1 (missing)"
     )
+
+
+def is_switched(instruction: str, seed: int = 0) -> bool:
+    """Return whether alpaca_eval shows output_2 first: one order per instruction, drawn from it and the seed.
+
+    As in 0.6.6, processors.RandomSwitchTwoColumnsProcessor and utils.random_seeded_choice.
+    """
+    return Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+from tutelage.data.alpaca_eval import is_switched
 from tutelage.errors import DataError
 from tutelage.measure.annotations import UNKNOWN, Annotation
 from tutelage.measure.win_rate import mean_and_error
@@ -184,11 +184,6 @@ def bounds(found: Metrics, covered: Coverage) -> tuple[float, float]:
 
 
 # ---- preferences from log-probabilities --------------------------------------------------------------
-
-
-def is_switched(instruction: str, seed: int = 0) -> bool:
-    """Return whether alpaca_eval shows the two completions in exchanged places: one order per instruction."""
-    return random.Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]
 
 
 def preference_of_logprobs(annotation: Annotation, seed: int = 0) -> float | None:
