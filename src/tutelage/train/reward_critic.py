@@ -13,12 +13,11 @@ from tutelage.inputs import RewardModel
 from tutelage.progress import Progress
 from tutelage.records import Completion, Prompt
 from tutelage.train.checkpoint import (
-    cannot_load,
     check_vocabulary,
-    check_weights,
     context_length,
     device,
     load_encoder,
+    load_weights,
     usable_length,
 )
 from tutelage.train.encode import Encoder, Example
@@ -26,7 +25,7 @@ from tutelage.train.examples import encode_completions
 from tutelage.train.logps import collate, split_by_budget
 from tutelage.train.loop import autocast
 from tutelage.train.objectives import reward_scores
-from tutelage.train.reward_model import HEADS, keep_head_exact, pad_apart_from_end
+from tutelage.train.reward_model import HEADS, WRITING_HEADS, keep_head_exact, pad_apart_from_end
 
 
 def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
@@ -39,16 +38,14 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
     from transformers import AutoModelForSequenceClassification
 
     encoder = load_encoder(source)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(), revision=source.revision or "main", dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(cannot_load(source, "reward model", error)) from None
-    if any(key.startswith(HEADS) for key in info["missing_keys"]):
+    one_label = {"num_labels": 1} if source.archive else {}  # its configuration is that of a language model
+    model, made_up = load_weights(
+        AutoModelForSequenceClassification, source, torch.float32, new=HEADS, unused=WRITING_HEADS, **one_label
+    )
+    if made_up:
         raise ModelError(
-            f"{source.path}: has no scoring head, so its scores would be random (a language model is no reward "
-            "model); train one with `tutelage reward`"
+            f"{source.archive or source.path}: has no scoring head, so its scores would be random (a language model "
+            "is no reward model); train one with `tutelage reward`"
         )
     if model.config.num_labels != 1:
         raise ModelError(
@@ -59,8 +56,11 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
             f"{source.path}: {type(model).__name__} does not read left to right; expected a classifier whose score "
             "is that of the last token of a conversation"
         )
-    check_weights(source, info, allowed=())
-    pad_apart_from_end(model, encoder)
+    if source.archive:
+        # The research code padded with the end of turn, so its scores are those of the token before it.
+        model.config.pad_token_id = encoder.end_id
+    else:
+        pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
     return keep_head_exact(model.to(device()).eval()), encoder
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from tutelage.errors import ModelError
 from tutelage.inputs import Model
-from tutelage.train.checkpoint import check_vocabulary, check_weights, device, pad_id
+from tutelage.train.checkpoint import check_vocabulary, device, load_weights, pad_id
 from tutelage.train.encode import Encoder
 from tutelage.train.logps import collate, split_by_budget
 from tutelage.train.loop import autocast
@@ -18,28 +17,22 @@ from tutelage.train.settings import Training
 
 HEADS = ("score.", "classifier.")
 """What architectures call the head that makes a score of a hidden state."""
+WRITING_HEADS = ("lm_head.", "embed_out.")
+"""What they call the one that makes the next token of it."""
 
 
 def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
     """Load `source` as a sequence classifier with one output; the head is new and seeded.
 
     Raises:
-        ModelError: the architecture has no sequence classifier.
+        ModelError: the architecture has no sequence classifier; see also `load_weights`.
     """
     from transformers import AutoModelForSequenceClassification
 
     torch.manual_seed(seed)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(),
-            revision=source.revision or "main",
-            num_labels=1,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(f"{source.path}: cannot be loaded as a reward model: {error}") from None
-    check_weights(source, info, allowed=HEADS)
+    model, _ = load_weights(
+        AutoModelForSequenceClassification, source, torch.float32, new=HEADS, unused=WRITING_HEADS, num_labels=1
+    )
     pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
     return keep_head_exact(model.to(device()).eval())
