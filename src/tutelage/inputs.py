@@ -184,7 +184,7 @@ class Pretrained(Input):
             raise ModelError(f"{self.path}: no archive is given")
         if self.artifact() is not None:
             raise ModelError(
-                f"{self.path}: an artifact with weights of its own, and {self.word}.archive={self.archive} beside it; "
+                f"{self.path}: an artifact has weights of its own, {self.word}.archive={self.archive} has others; "
                 "give one of the two (an archive goes with the model it was trained from)"
             )
         path = Path(self.archive, self.archive_name) if is_folder(self.archive) else Path(self.archive)

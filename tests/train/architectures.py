@@ -1,4 +1,4 @@
-"""Every architecture that a preset is of, at tiny size: a random model with three blocks and a tokenizer like its own."""
+"""Every architecture that a preset is of, at tiny size: a random model with three blocks."""
 
 from __future__ import annotations
 

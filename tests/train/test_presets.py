@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import architectures
 import tiny
@@ -170,7 +170,9 @@ def test_one_step_of_sft_moves_the_weights(
 ) -> None:
     preset = ONE_OF_EACH[kind]
     path = place(kind, chosen(preset).chat_format is None)
-    rows = write_rows("rows.jsonl", [{"instruction": f"question {i}", "output": f"answer {i}", "generator": "t"} for i in range(2)])
+    rows = write_rows(
+        "rows.jsonl", [{"instruction": f"question {i}", "output": f"answer {i}", "generator": "t"} for i in range(2)]
+    )
     words = [f"model={preset}", f"model.path={path}", f"completions={rows}", f"artifacts={tmp_path}"]
     stage = stages.get("sft")
     made = stage.run(*stage.configure([*words, "epochs=1", "lr=0.001", "optimizer=adamw"]))
@@ -196,6 +198,17 @@ def test_the_blocks_of_a_reward_model_are_those_below_its_head() -> None:
     config = architectures.model("mistral", 64).config
     config.num_labels = 1
     assert len(transformer_blocks(AutoModelForSequenceClassification.from_config(config))) == 3
+
+
+def test_a_tower_for_images_is_no_part_of_the_blocks_though_it_is_higher() -> None:
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 5, "num_attention_heads": 2}
+    text = architectures.SETTINGS["gemma3_text"] | {"vocab_size": 64}
+    config = AutoConfig.for_model(
+        "gemma3", text_config=text, vision_config=tower | {"image_size": 28, "patch_size": 14}
+    )
+    blocks = transformer_blocks(AutoModelForCausalLM.from_config(config))
+    assert len(blocks) == 3
+    assert type(blocks[0]).__name__ == "Gemma3DecoderLayer"
 
 
 def test_experts_are_no_blocks_however_many_there_are() -> None:

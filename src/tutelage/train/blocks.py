@@ -19,12 +19,13 @@ def transformer_blocks(model: Any) -> list[nn.Module]:
     Raises:
         ModelError: there is no such list.
     """
-    lists = [found for found in _outermost_lists(model.get_decoder()) if len({type(block) for block in found}) == 1]
+    lists = [list(found) for found in _outermost_lists(model.get_decoder())]
+    lists = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
     if not lists:
         raise ModelError(
             f"{type(model).__name__}: no transformer blocks found; expected a list of modules of one class in it"
         )
-    return list(max(lists, key=len))
+    return max(lists, key=len)
 
 
 def _outermost_lists(module: nn.Module) -> Iterator[nn.ModuleList]:

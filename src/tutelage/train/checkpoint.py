@@ -48,8 +48,8 @@ def load_encoder(model: Pretrained) -> Encoder:
     if Path(folder).is_dir() and not any((Path(folder) / name).exists() for name in _TOKENIZER_FILES):
         raise ModelError(f"{folder}: has no tokenizer (looked for {', '.join(_TOKENIZER_FILES)}); copy it there")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main")
-    except (OSError, ValueError, TypeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main", trust_remote_code=False)
+    except Exception as error:  # a broken file raises whatever its reader raises
         raise ModelError(cannot_load(model, "tokenizer", error)) from None
     said: list[str] = []
     if model.chat_format is not None:
@@ -112,7 +112,7 @@ def load_weights(
 
     from tutelage.train.legacy import load_archived
 
-    where = {"revision": source.revision or "main"}
+    where = {"revision": source.revision or "main", "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(source.folder(), **where, **changes)
         check_architecture(auto, config, source)
@@ -135,14 +135,18 @@ def check_architecture(auto: Any, config: Any, source: Pretrained) -> None:
     Raises:
         ModelError: says which architecture was found and what was expected.
     """
+    from transformers import AutoModelForCausalLM
+
     found = ", ".join(config.architectures or [type(config).__name__])
-    scores = "ForSequenceClassification" in found
-    if config.is_encoder_decoder or type(config) not in auto._model_mapping:
+    if config.is_encoder_decoder or type(config) not in AutoModelForCausalLM._model_mapping:
+        raise ModelError(f"{source.path}: is a {found}; expected a causal language model (decoder only)")
+    if type(config) not in auto._model_mapping:
         raise ModelError(
-            f"{source.path}: is a {found}; expected a causal language model or one made of it (decoder only), for "
-            "example of Llama, Mistral or Qwen3"
+            f"{source.path}: is a {found}, of which transformers has no "
+            f"{auto.__name__.removeprefix('AutoModelFor')}; "
+            "take another architecture, for example Llama, Mistral or Qwen3"
         )
-    if scores and source.holds == "language model" and source.archive is None:
+    if source.holds == "language model" and source.archive is None and "ForSequenceClassification" in found:
         raise ModelError(f"{source.path}: is a {found}, which scores and does not write; expected a language model")
 
 

@@ -77,8 +77,8 @@ class Encoder:
         between = after[: found.start()] if found else after
         if between.strip():
             raise ModelError(
-                f"the chat template ends the assistant's text with {between[:40]!r}, which is no special token of the "
-                "tokenizer; expected one that ends a turn, such as {{ eos_token }}: change the template"
+                f"the chat template ends the assistant's text with {between[:40]!r}, which is no special token of "
+                "the tokenizer; expected one that ends a turn, such as {{ eos_token }}: change the template"
             )
         if before != self.tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True):
             self.notes.append("its chat template opens a completion otherwise than it writes an earlier one")
@@ -86,7 +86,8 @@ class Encoder:
             return int(self.tokenizer.convert_tokens_to_ids(found[0]))
         if self.tokenizer.eos_token_id is None:
             raise ModelError(
-                "neither the chat template nor the tokenizer has a token that ends a turn; set the tokenizer's eos_token"
+                "neither the chat template nor the tokenizer has a token that ends a turn; "
+                "set the tokenizer's eos_token"
             )
         end = self.tokenizer.eos_token
         self.notes.append(f"its chat template ends no completion; the tokenizer's EOS {end} does, as a label too")
