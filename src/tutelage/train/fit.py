@@ -28,10 +28,10 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     Raises:
         ModelError: the architecture cannot be trained here.
     """
-    blocks = transformer_blocks(model)
-    checkpoint_activations(blocks, settings.activation_checkpointing)
+    if settings.activation_checkpointing != "off":
+        checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
     if settings.compile:
-        for block in blocks:
+        for block in transformer_blocks(model):
             block.compile()
     scorer = kind(model)
     parallel.shard(scorer, settings.precision, settings.shard_over)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,11 +14,10 @@ from tutelage.inputs import RewardModel
 from tutelage.records import Completion, Prompt
 from tutelage.train import parallel
 from tutelage.train.checkpoint import (
-    cannot_load,
     check_vocabulary,
-    check_weights,
     context_length,
     load_encoder,
+    load_weights,
     usable_length,
 )
 from tutelage.train.encode import Encoder, Example
@@ -25,7 +25,7 @@ from tutelage.train.examples import encode_completions
 from tutelage.train.layout import fit_layout
 from tutelage.train.precision import Precision
 from tutelage.train.reference import numbers
-from tutelage.train.reward_model import pad_apart_from_end
+from tutelage.train.reward_model import WRITING_HEADS, pad_apart_from_end
 from tutelage.train.scorer import HEADS, RewardScorer
 
 
@@ -39,16 +39,14 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
     from transformers import AutoModelForSequenceClassification
 
     encoder = load_encoder(source)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(), revision=source.revision or "main", dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(cannot_load(source, "reward model", error)) from None
-    if any(key.startswith(HEADS) for key in info["missing_keys"]):
+    one_label = {"num_labels": 1} if source.archive else {}  # its configuration is that of a language model
+    model, made_up = load_weights(
+        AutoModelForSequenceClassification, source, torch.float32, new=HEADS, unused=WRITING_HEADS, **one_label
+    )
+    if made_up:
         raise ModelError(
-            f"{source.path}: has no scoring head, so its scores would be random (a language model is no reward "
-            "model); train one with `tutelage reward`"
+            f"{source.archive or source.path}: has no scoring head, so its scores would be random (a language model "
+            "is no reward model); train one with `tutelage reward`"
         )
     if model.config.num_labels != 1:
         raise ModelError(
@@ -59,7 +57,6 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
             f"{source.path}: {type(model).__name__} does not read left to right; expected a classifier whose score "
             "is that of the last token of a conversation"
         )
-    check_weights(source, info, allowed=())
     pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
     return model.to(parallel.device()).eval(), encoder
@@ -86,6 +83,8 @@ def score_completions(
     model, encoder = load_reward_critic(source)
     length = usable_length(model, max_length or _trained_length(source) or context_length(model))
     examples = encode_completions(encoder, list(prompts.values()), completions, length, count)
+    if source.archive:  # the research code padded with the end of turn: its scores are of the token before it
+        examples = [_without_end(e, encoder.end_id) for e in examples]
     alike: dict[tuple[int, ...], list[Example]] = {}
     for example in examples:
         alike.setdefault(example.prompt_ids + example.completion_ids, []).append(example)
@@ -95,6 +94,11 @@ def score_completions(
     fit_layout(scorer, max((e.num_tokens for e in firsts), default=0), "auto", precision)
     scores = numbers(scorer, firsts, micro_batch_tokens, precision, "score")
     return {e.id: scores[same[0].id][0] for same in alike.values() for e in same}
+
+
+def _without_end(example: Example, end: int) -> Example:
+    ids = example.completion_ids
+    return replace(example, completion_ids=ids[:-1]) if ids[-1] == end else example
 
 
 def _trained_length(source: RewardModel) -> int | None:

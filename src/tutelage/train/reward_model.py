@@ -6,34 +6,28 @@ from typing import Any
 
 import torch
 
-from tutelage.errors import ModelError
 from tutelage.inputs import Model
 from tutelage.train import parallel
-from tutelage.train.checkpoint import check_vocabulary, check_weights, pad_id
+from tutelage.train.checkpoint import check_vocabulary, load_weights, pad_id
 from tutelage.train.encode import Encoder
 from tutelage.train.scorer import HEADS
+
+WRITING_HEADS = ("lm_head.", "embed_out.")
+"""What architectures call the head that makes the next token of a hidden state."""
 
 
 def load_reward_model(source: Model, encoder: Encoder, seed: int) -> Any:
     """Load `source` as a sequence classifier with one output; the head is new and seeded.
 
     Raises:
-        ModelError: the architecture has no sequence classifier.
+        ModelError: the architecture has no sequence classifier; see also `load_weights`.
     """
     from transformers import AutoModelForSequenceClassification
 
     torch.manual_seed(seed)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(),
-            revision=source.revision or "main",
-            num_labels=1,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(f"{source.path}: cannot be loaded as a reward model: {error}") from None
-    check_weights(source, info, allowed=HEADS)
+    model, _ = load_weights(
+        AutoModelForSequenceClassification, source, torch.float32, new=HEADS, unused=WRITING_HEADS, num_labels=1
+    )
     pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
     return model.to(parallel.load_device()).eval()
