@@ -79,7 +79,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
+    pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
     work.count("preferences", len(pairs))
     pairs = with_reference(model, pairs, config, work)
     objective = DPOObjective(**config.loss.model_dump())

@@ -50,7 +50,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = encode_completions(encoder, prompts, kept, length, work.count)
+    examples = encode_completions(encoder, prompts, kept, length, config.truncation, work.count)
     work.count("completions", len(examples))
     return fit(inputs.model, model, encoder, examples, SFTObjective(config.loss), config, work)
 
