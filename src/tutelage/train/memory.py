@@ -29,7 +29,7 @@ STATES = {"rmsprop": 1, "adamw": 2}
 HEAD_ROWS = {"cpu": 256, "cuda": 8192}
 """Completion tokens whose logits exist at once, by device; more are computed chunk by chunk."""
 LORA_SHARE = 0.01
-"""Trainable weights of a LoRA of usual rank, as a share of all: 0.2 to 2 % in Hu et al. 2021 (arXiv 2106.09685)."""
+"""Trainable weights of a LoRA, as a share of all: 0.6 % for rank 16 on every matrix of Mistral-7B's blocks."""
 MOST_DEVICES = 1024
 
 
