@@ -196,7 +196,7 @@ def test_a_reward_trainers_checkpoint_is_a_critic_that_scores_as_it_did(base: Pa
     scores = score_completions(critic, {prompt.id: prompt}, completions, None, 512, "float32", lambda *_: None)
     _, encoder = load_reward_critic(critic)
     for completion in completions:
-        example = encoder.example(prompt, completion, 128)
+        example = encoder.example(prompt, completion)
         ids = torch.tensor([example.prompt_ids + example.completion_ids[:-1]])
         hidden = model.model(ids).last_hidden_state[0, -1]
         assert scores[completion.id] == pytest.approx(float(model.score(hidden).detach()), abs=1e-6)

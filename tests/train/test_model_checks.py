@@ -145,7 +145,7 @@ def test_where_the_template_ends_nothing_the_eos_does_and_it_is_said(ending: str
     assert e.end_id == e.tokenizer.eos_token_id
     assert e.notes == ["its chat template ends no completion; the tokenizer's EOS </s> does, as a label too"]
     prompt = Prompt.of("hello")
-    example = e.example(prompt, Completion(prompt_id=prompt.id, author="t", text="hi"), 50)
+    example = e.example(prompt, Completion(prompt_id=prompt.id, author="t", text="hi"))
     assert example.completion_ids[-1] == e.tokenizer.eos_token_id
 
 
@@ -233,7 +233,7 @@ def test_a_student_learns_to_end_though_padding_is_the_same_token(
     made = sft(padded_with_eos, rows, tmp_path, "epochs=20", "lr=0.01")
     encoder = load_encoder(Model(path=str(padded_with_eos)))
     prompt = Prompt.of("q3")
-    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="."), 50)
+    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="."))
     ids = torch.tensor([example.prompt_ids + example.completion_ids[:-1]])
 
     def chance(folder: Path) -> float:

@@ -144,7 +144,7 @@ def test_a_preset_loads_with_its_way_of_writing_turns(preset: str, place: Callab
     assert encoder.notes == []
     ends = ENDS.get(kind, "</s>") if source.chat_format != "human_assistant" else "</s>"
     prompt = Prompt.of("What is the capital of France?")
-    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="Paris."), 128)
+    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="Paris."))
     assert encoder.tokenizer.convert_ids_to_tokens(example.completion_ids[-1]) == ends
     turns = [{"role": "user", "content": prompt.text}, {"role": "assistant", "content": "Paris."}]
     whole = encoder.tokenizer.apply_chat_template(turns, tokenize=False)
@@ -316,7 +316,7 @@ def test_the_original_format_gives_the_research_codes_tokens(kind: str, place: C
         words = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         encoder.tokenizer.backend_tokenizer.pre_tokenizer = words
     prompt = Prompt.of("What is the capital of France?")
-    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="Paris is."), 128)
+    example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="Paris is."))
 
     def ids(text: str) -> tuple[int, ...]:
         return tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -80,7 +80,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    pairs = something(encode_preferences(encoder, prompts, preferences, length, work.count), work)
+    pairs = something(encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count), work)
     work.count("preferences", len(pairs))
     scorer = make_scorer(LogpScorer, model, pairs, config)
     pairs = with_reference(scorer, pairs, config, config.artifacts / REFERENCES, inputs.model.identity())

@@ -53,7 +53,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), order)}
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
-    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
+    pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
     train = [p for p in pairs if p.prompt_id not in held_out]
     test = [p for p in pairs if p.prompt_id in held_out]
     if not train:

@@ -51,7 +51,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = something(encode_completions(encoder, prompts, kept, length, work.count), work)
+    examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
     work.count("completions", len(examples))
     scorer = make_scorer(LogpScorer, model, examples, config)
     return fit(inputs.model, scorer, encoder, examples, SFTObjective(config.loss), config, work)

@@ -24,13 +24,12 @@ class Unusable(Exception):  # noqa: N818 - not an error: a row that is skipped a
 
 @dataclass(frozen=True)
 class Example:
-    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended."""
+    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole."""
 
     id: str
     prompt_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-    cut: bool = False
 
     @property
     def branches(self) -> tuple[Example]:
@@ -127,14 +126,14 @@ class Encoder:
         """
         return tuple(self._ids(self._prompt_text(prompt.messages)))
 
-    def example(self, prompt: Prompt, completion: Completion, max_tokens: int) -> Example:
-        """Encode `completion` after `prompt`; the completion is cut, and then not ended, at `max_tokens` in all.
+    def example(self, prompt: Prompt, completion: Completion) -> Example:
+        """Encode `completion` after `prompt`, both whole, however long they are.
 
         The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, the
         completion is encoded alone, because sampling also starts right after the prompt's tokens.
 
         Raises:
-            Unusable: as `prompt_ids`; the completion has neither text nor end; the prompt alone fills `max_tokens`.
+            Unusable: as `prompt_ids`; the completion has neither text nor end.
         """
         if not completion.text and not completion.ended:
             raise Unusable("the completion is empty")
@@ -145,10 +144,7 @@ class Encoder:
         ids = joined[len(before) :] if joined[: len(before)] == before else self._ids(completion.text)
         if completion.ended:
             ids.append(self.end_id)
-        room = max_tokens - len(before)
-        if room < 1:
-            raise Unusable(f"the prompt is longer than max_length ({max_tokens} tokens)")
-        return Example(completion.id, prompt.id, tuple(before), tuple(ids[:room]), cut=len(ids) > room)
+        return Example(completion.id, prompt.id, tuple(before), tuple(ids))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled `ids`, without special tokens."""

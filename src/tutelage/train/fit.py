@@ -14,6 +14,7 @@ from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, save_checkp
 from tutelage.train.encode import Encoder
 from tutelage.train.layout import fit_layout
 from tutelage.train.loop import Objective, Trainer
+from tutelage.train.memory import check_memory
 from tutelage.train.resume import RESUME
 from tutelage.train.rows import Item, T
 from tutelage.train.scorer import Scorer
@@ -27,7 +28,9 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
 
     Raises:
         ModelError: the architecture cannot be trained here.
+        TrainingError: it would not fit into memory.
     """
+    check_memory(model, settings, items, parallel.num_processes())
     if settings.activation_checkpointing != "off":
         checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
     if settings.compile:

@@ -27,6 +27,7 @@ from tutelage.train.precision import Precision
 from tutelage.train.reference import numbers
 from tutelage.train.reward_model import WRITING_HEADS, pad_apart_from_end
 from tutelage.train.scorer import HEADS, RewardScorer
+from tutelage.train.settings import Truncation
 
 
 def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
@@ -73,16 +74,22 @@ def score_completions(
 ) -> dict[str, float]:
     """Return the score of each completion, by its id; one that cannot be encoded has none, and is counted.
 
-    As in training, a completion that is longer than `max_length` (prompt and completion, in tokens; None: as
-    the reward stage trained the model, or else its whole context) is cut there, its last token is scored
-    instead of its end, and it is counted. Completions that are the same tokens are scored once.
+    Prompt and completion may have `max_length` tokens (None: as the reward stage trained the model, or else its
+    whole context). What happens to more is what happened in training (for a model from elsewhere, the completion's
+    end is cut): if a completion is cut, its last token is scored instead of its end; if it is left out, it has
+    no score. Completions that are the same tokens are scored once. Each is cut by itself: where the longer of a
+    pair decided for both (truncation=original), the shorter may keep what it lost in training.
 
     Raises:
         ModelError: see `load_reward_critic`.
+        ConfigError: `max_length` does not hold the prompts that the reward stage's truncation leaves.
     """
     model, encoder = load_reward_critic(source)
-    length = usable_length(model, max_length or _trained_length(source) or context_length(model))
-    examples = encode_completions(encoder, list(prompts.values()), completions, length, count)
+    made = source.artifact()
+    trained = {} if made is None else made.record.config
+    length = usable_length(model, max_length or trained.get("max_length") or context_length(model))
+    truncation = Truncation(**trained.get("truncation", {}))
+    examples = encode_completions(encoder, list(prompts.values()), completions, length, truncation, count)
     if source.archive:  # the research code padded with the end of turn: its scores are of the token before it
         examples = [_without_end(e, encoder.end_id) for e in examples]
     alike: dict[tuple[int, ...], list[Example]] = {}
@@ -99,9 +106,3 @@ def score_completions(
 def _without_end(example: Example, end: int) -> Example:
     ids = example.completion_ids
     return replace(example, completion_ids=ids[:-1]) if ids[-1] == end else example
-
-
-def _trained_length(source: RewardModel) -> int | None:
-    """Return the `max_length` that the reward stage trained with, if `source` is its artifact."""
-    made = source.artifact()
-    return None if made is None else int(made.record.config["max_length"])

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tutelage.config import Group
 
 _RUNTIME = {"runtime": True}
+
+
+class Truncation(Group):
+    """What happens to an example that is longer than `max_length`."""
+
+    shorthand: ClassVar[str | None] = "rule"
+    rule: Literal["completion", "skip", "original"] = Field(
+        "completion",
+        description="completion: its end is cut, and then not trained on; skip: the example is left out; original: "
+        "the research code's, first the prompt to max_prompt_length, then the completions to what that leaves of "
+        "max_length, the longer of a pair deciding for both",
+    )
+    max_prompt_length: int = Field(
+        256, ge=1, description="what original cuts a prompt to", json_schema_extra={"unit": "tokens"}
+    )
+    keep: Literal["end", "start"] = Field(
+        "end", description="of a prompt that original cuts (the research code: end for ShareGPT and HH, else start)"
+    )
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        defaults = type(self).model_fields
+        for name in ("max_prompt_length", "keep"):
+            if self.rule != "original" and getattr(self, name) != defaults[name].default:
+                raise ValueError(f"truncation.{name} is read by truncation=original; {self.rule} cuts no prompt")
+        return self
 
 
 class Training(Group):
@@ -29,9 +55,10 @@ class Training(Group):
     max_length: int = Field(
         512,
         ge=2,
-        description="prompt and completion together; a longer completion is cut, and then its end is not trained on",
+        description="prompt and completion together; truncation says what happens to more",
         json_schema_extra={"unit": "tokens"},
     )
+    truncation: Truncation = Field(Truncation(), description="what happens to an example longer than max_length")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of the computation (weights stay float32); auto: bfloat16 on a GPU, float32 on a CPU",
@@ -74,3 +101,13 @@ class Training(Group):
         description="how often progress is saved for resuming (never more than a twentieth of the time)",
         json_schema_extra={"unit": "seconds", **_RUNTIME},
     )
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        prompt = self.truncation.max_prompt_length
+        if self.truncation.rule == "original" and prompt >= self.max_length:
+            raise ValueError(
+                f"truncation.max_prompt_length={prompt} leaves no room for a completion within "
+                f"max_length={self.max_length}; lower the one or raise the other"
+            )
+        return self
