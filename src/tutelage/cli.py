@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get("RANK", "0") != "0":  # one of several that torchrun started: the first one talks
+        os.environ["TUTELAGE_QUIET"] = "1"
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
         _dispatch(words)
     except TutelageError as error:

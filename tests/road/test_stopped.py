@@ -48,15 +48,16 @@ def weights(artifact: Path) -> bytes:
     return (artifact / "checkpoint" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["sft", "dpo"])
+@pytest.mark.parametrize("name", ["sft", "dpo", "reward"])
 def test_training_killed_in_the_middle_ends_with_the_same_bits(
     name: str, one: Callable[[str], Path], tmp_path: Path
 ) -> None:
     words = {
         "sft": ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN],
         "dpo": ["dpo", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", *TRAIN],
+        "reward": ["reward", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", *TRAIN],
     }[name]
-    stage = {"sft": "2-sft", "dpo": "6-dpo"}[name]
+    stage = {"sft": "2-sft", "dpo": "6-dpo", "reward": "7-reward"}[name]
     whole = Path(tutelage(tmp_path, *words, "artifacts=whole").stdout.strip())
     process = start(tmp_path, [*words, "artifacts=killed"], after_steps(tmp_path / "killed", stage, 5))
     process.kill()

@@ -14,6 +14,7 @@ from tutelage.garbage import rarer_collection
 from tutelage.inputs import Input, Several
 from tutelage.progress import human_seconds, say
 from tutelage.records import Bill, Usage
+from tutelage.stages import ranks
 from tutelage.store import Artifact, Made, Work, flatten
 
 
@@ -59,6 +60,8 @@ class Stage(Generic[C, I]):
     body: Callable[[C, I, Work], Made]
     plan: Callable[[C, I], Plan | None] | None = None
     """What the body will ask over an API; None: the stage asks nobody."""
+    trains: bool = False
+    """True: the body can be computed by several processes together."""
 
     def work(self, config: C, inputs: I) -> Work:
         """Return the artifact that these settings and inputs make, finished or not."""
@@ -66,6 +69,14 @@ class Stage(Generic[C, I]):
 
     def run(self, config: C, inputs: I) -> Artifact:
         """Return the artifact for these settings and inputs, making it if it is not there yet."""
+        if ranks.under_torchrun():
+            return ranks.run_as_rank(self, config, inputs)
+        if self.trains and config.devices > 1 and self.work(config, inputs).finished() is None:  # type: ignore[attr-defined]
+            return ranks.launch(self, config, inputs)
+        return self.make(config, inputs)
+
+    def make(self, config: C, inputs: I, begins: Callable[[], None] = lambda: None) -> Artifact:
+        """Do the same in this process; `begins` is called if there is something to do, before it is done."""
         work = self.work(config, inputs)
         done = work.finished()
         if done is not None:
@@ -76,6 +87,7 @@ class Stage(Generic[C, I]):
             done = work.finished()
             if done is not None:  # by another process, between our look and our lock
                 return done
+            begins()
             # A stage that asks makes records by the ten thousand; one that trains frees memory in cycles.
             with rarer_collection() if self.plan is not None else nullcontext():
                 made = self.body(config, inputs, work)

@@ -88,5 +88,5 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     return fit(inputs.model, scorer, encoder, pairs, objective, config, work)
 
 
-STAGE = Stage("dpo", Config, Inputs, body)
+STAGE = Stage("dpo", Config, Inputs, body, trains=True)
 run = STAGE.run

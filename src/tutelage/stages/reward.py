@@ -74,5 +74,5 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     return made.model_copy(update={"summary": made.summary | tested})
 
 
-STAGE = Stage("reward", Config, Inputs, body)
+STAGE = Stage("reward", Config, Inputs, body, trains=True)
 run = STAGE.run

@@ -57,5 +57,5 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     return fit(inputs.model, scorer, encoder, examples, SFTObjective(config.loss), config, work)
 
 
-STAGE = Stage("sft", Config, Inputs, body)
+STAGE = Stage("sft", Config, Inputs, body, trains=True)
 run = STAGE.run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -27,9 +28,15 @@ def start() -> None:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl")  # checkpoints are written through the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl")
     else:
         dist.init_process_group("gloo")
+
+
+@cache
+def saving_group() -> Any:
+    """Return a group of processes for what is written beside the training: two threads cannot share one."""
+    return dist.new_group(backend="gloo") if num_processes() > 1 else None
 
 
 def rank() -> int:
@@ -121,7 +128,8 @@ def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None
     policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
     for block in transformer_blocks(scorer.get_submodule("model")):
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(scorer, mesh=mesh, mp_policy=policy)
+    # also the outermost: left gathered after a pass without gradients, it would hand them to the optimizer
+    fully_shard(scorer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     for module in scorer.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
@@ -134,4 +142,6 @@ def whole_weights(scorer: Any) -> dict[str, Any] | None:
         return None
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    return get_model_state_dict(scorer.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    found = get_model_state_dict(scorer.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    tied = set(scorer.model.all_tied_weights_keys)  # gathered, they share no memory, and would be saved twice
+    return {name: weight for name, weight in found.items() if name not in tied}

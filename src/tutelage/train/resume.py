@@ -51,7 +51,10 @@ class ResumePoints:
         parallel.wait_for_all()
         self.started = time.monotonic()
         future: Any = state_dict_saver.async_save(
-            self._state(step), checkpoint_id=path, no_dist=parallel.num_processes() == 1
+            self._state(step),
+            checkpoint_id=path,
+            process_group=parallel.saving_group(),
+            no_dist=parallel.num_processes() == 1,
         )
         future.add_done_callback(self._note_time)
         self.pending = path, future

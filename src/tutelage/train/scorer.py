@@ -77,7 +77,8 @@ class Scorer(nn.Module):
         if what == "alone":
             return self.alone([branch for item in items for branch in item.branches])
         rows = self.rows(items)
-        return self.details(rows) if what == "details" else self.read(rows).view(len(items), -1)
+        # no view: what is done in place to one would pass by the hooks that gather weights for the backward pass
+        return self.details(rows) if what == "details" else self.read(rows).view(len(items), -1).clone()
 
     def rows(self, items: Sequence[Item]) -> Rows:
         """Lay out `items` as this model needs it."""

@@ -1,0 +1,103 @@
+"""Training in several real processes: the same steps, whoever computes them, killed or not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from running import command, narrating, tutelage
+from test_stopped import after_steps, start
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ["lr=1e-3", "batch_size=6", "optimizer=adamw", "save_every_seconds=0"]
+
+
+def metrics(artifact: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (artifact / "metrics.jsonl").open()]
+
+
+def weights(artifact: Path) -> torch.Tensor:
+    found = load_file(artifact / "checkpoint" / "model.safetensors")
+    return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The same losses and what is logged with them at every step, and the same model."""
+    for a, b in zip(metrics(one), metrics(other), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        # a gradient that is nothing but rounding is not compared in its digits
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3, abs=1e-3)
+        assert a.keys() == b.keys()
+    assert torch.allclose(weights(one), weights(other), atol=1e-4)
+
+
+def dpo(one: Callable[[str], Path], *words: str) -> list[str]:
+    return ["dpo", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", "loss.beta=0.1", *TRAIN, *words]
+
+
+def made(folder: Path, words: list[str], artifacts: str) -> Path:
+    return folder / tutelage(folder, *words, f"artifacts={artifacts}").stdout.strip()
+
+
+def test_one_two_and_four_processes_take_the_same_steps(one: Callable[[str], Path], tmp_path: Path) -> None:
+    """Four have less than two pairs each, and in the last batch some have none."""
+    alone = made(tmp_path, dpo(one), "alone")
+    assert_same(alone, made(tmp_path, dpo(one, "devices=2"), "two"))
+    assert_same(alone, made(tmp_path, dpo(one, "devices=4", "shard_over=2"), "four"))
+    assert_same(alone, made(tmp_path, dpo(one, "micro_batch_tokens=1"), "one_by_one"))
+    assert_same(alone, made(tmp_path, dpo(one, "rows=packed"), "packed"))
+    assert_same(alone, made(tmp_path, dpo(one, "rows=padded"), "padded"))
+
+
+def test_a_reward_model_of_two_processes_is_that_of_one(one: Callable[[str], Path], tmp_path: Path) -> None:
+    words = ["reward", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", *TRAIN, "held_out=0.3"]
+    alone, two = made(tmp_path, words, "alone"), made(tmp_path, [*words, "devices=2"], "two")
+    assert_same(alone, two)
+    said = [json.loads((path / "record.json").read_text())["summary"] for path in (alone, two)]
+    assert said[0]["held_out_accuracy"] == said[1]["held_out_accuracy"]
+
+
+def test_two_processes_stopped_are_gone_on_with_by_one(one: Callable[[str], Path], tmp_path: Path) -> None:
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "epochs=8"]
+    whole = made(tmp_path, words, "whole")
+    process = start(
+        tmp_path, [*words, "devices=2", "artifacts=stopped"], after_steps(tmp_path / "stopped", "2-sft", 5)
+    )
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was done is kept" in said
+    done = tutelage(tmp_path, *words, "artifacts=stopped")
+    assert int(done.stderr.split("goes on after step ")[1].split()[0]) >= 5
+    assert_same(whole, tmp_path / done.stdout.strip())
+
+
+def test_torchrun_runs_the_command_itself(one: Callable[[str], Path], tmp_path: Path) -> None:
+    """As on several machines; only the first process talks."""
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "artifacts=out"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, *command(*words)[1:]], cwd=tmp_path, capture_output=True, text=True, env=narrating(), timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("sft: made") == 1
+    assert done.stdout.count("out/2-sft/") == 1
+    assert_same(tmp_path / done.stdout.strip(), made(tmp_path, words[:-1], "alone"))
+
+
+def test_a_mistake_is_said_once_by_all_processes_together(one: Callable[[str], Path], tmp_path: Path) -> None:
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", "devices=2", "share=[0.0,0.00001]"]
+    done = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, env=narrating(), timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.count("no prompt falls into the share") == 1
+    assert "Traceback" not in done.stderr
