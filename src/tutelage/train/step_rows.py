@@ -1,0 +1,44 @@
+"""JSON lines with the step they belong to, such as metrics.jsonl: written as training goes, taken up after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tutelage.disk import write_atomically
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append `rows`; a number that JSON does not have (infinite, or none at all) is null."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_lines(rows))
+
+
+def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """Return the rows up to `last_step`, and drop the others from the file: those steps will be done again.
+
+    A line that a kill tore goes too.
+    """
+    if not path.is_file():
+        return []
+    kept = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["step"] <= last_step:
+            kept.append(row)
+    write_atomically(path, _lines(kept))
+    return kept
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps({k: _finite(v) for k, v in row.items()}, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
