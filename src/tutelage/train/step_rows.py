@@ -11,10 +11,12 @@ from typing import Any
 from tutelage.disk import write_atomically
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append `rows`; a number that JSON does not have (infinite, or none at all) is null."""
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Append `rows` and return them as written: a number that JSON does not have (infinite, or none at all) is null."""
+    written = [{name: _finite(value) for name, value in row.items()} for row in rows]
     with path.open("a", encoding="utf-8") as file:
-        file.write(_lines(rows))
+        file.write(_lines(written))
+    return written
 
 
 def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
@@ -25,7 +27,7 @@ def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     kept = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in path.read_text("utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
         except ValueError:
@@ -37,7 +39,7 @@ def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps({k: _finite(v) for k, v in row.items()}, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _finite(value: Any) -> Any:

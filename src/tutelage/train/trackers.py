@@ -29,6 +29,8 @@ _SECONDS_TO_UPLOAD = 60.0
 class Tracker(Protocol):
     """What each of the three can do."""
 
+    def start(self, step: int) -> None: ...
+
     def log(self, row: Mapping[str, float | int], step: int) -> None: ...
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None: ...
@@ -48,7 +50,8 @@ class Trackers:
         self._each(lambda tracker: tracker.log(numbers, step))
 
     def start(self, step: int) -> None:
-        """Nothing is to be shown before the first step."""
+        """Say that a run goes on from `step`: what a killed one has shown of later steps will come again."""
+        self._each(lambda tracker: tracker.start(step))
 
     def after_step(self, step: int, row: Mapping[str, Any]) -> None:
         """Show a row of metrics.jsonl."""
@@ -147,27 +150,24 @@ class _TensorBoard:
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder.mkdir(parents=True, exist_ok=True)
-        self._make = lambda step: SummaryWriter(str(folder), purge_step=step)
-        self._config, self._writer = config, None
+        self._new_writer, self._folder = SummaryWriter, folder
+        self._writer = SummaryWriter(str(folder))
+        self._writer.add_text("settings", _markdown(["setting", "value"], list(config.items())))
 
-    def _at(self, step: int) -> Any:
-        if self._writer is None:
-            self._writer = self._make(step)  # hides what a killed run wrote of this step and later ones
-            rows = [[key, str(value)] for key, value in self._config.items()]
-            self._writer.add_text("settings", _markdown(["setting", "value"], rows), step)
-        return self._writer
+    def start(self, step: int) -> None:
+        if step > 0:  # a writer that hides what others wrote of later steps
+            self._writer.close()
+            self._writer = self._new_writer(str(self._folder), purge_step=step + 1, filename_suffix=f".{step}")
 
     def log(self, row: Mapping[str, float | int], step: int) -> None:
         for key, value in row.items():
-            self._at(step).add_scalar(key, value, step)
+            self._writer.add_scalar(key, value, step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-        self._at(step).add_text(name, _markdown(columns, rows), step)
+        self._writer.add_text(name, _markdown(columns, rows), step)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -201,6 +201,9 @@ class _WandB:
         )
         offline = self._run.settings.mode in _OFFLINE
         say(f"  wandb: {'offline, to be sent by `wandb sync`: ' + self._run.dir if offline else self._run.url}")
+
+    def start(self, step: int) -> None:
+        """Nothing to do: the server says what it has."""
 
     def log(self, row: Mapping[str, float | int], step: int) -> None:
         if step >= self._run.starting_step:  # or a killed run has sent it before
@@ -257,6 +260,9 @@ class _Trackio:
                 auto_log_cpu=False,
             )
         say(f"  trackio: {name}; to look at it: trackio show --project {project}")
+
+    def start(self, step: int) -> None:
+        """Nothing to do: what comes again is the same, and is drawn over itself."""
 
     def log(self, row: Mapping[str, float | int], step: int) -> None:
         self._run.log(dict(row), step=step)
