@@ -60,22 +60,27 @@ class Training(Group):
         json_schema_extra={"unit": "steps"},
     )
     max_eval_examples: int | None = Field(
-        None, ge=1, description="at most so many of the held-out ones are evaluated", json_schema_extra={"unit": "examples"}
+        None,
+        ge=1,
+        description="at most so many of the held-out ones are evaluated",
+        json_schema_extra={"unit": "examples"},
     )
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         (),
         description="where progress is shown beside metrics.jsonl and eval.jsonl, which are always written",
-        json_schema_extra=_RUNTIME,
+        json_schema_extra={**_RUNTIME},
     )
     project: str = Field(
         "tutelage",
         pattern=r"^[\w.+-]{1,80}$",
         description="what wandb and trackio list the run under",
-        json_schema_extra=_RUNTIME,
+        json_schema_extra={**_RUNTIME},
     )
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> Self:
         if self.held_out == 0 and (self.eval_every or self.max_eval_examples):
-            raise ValueError("eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05")
+            raise ValueError(
+                "eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05"
+            )
         return self

@@ -12,7 +12,7 @@ from tutelage.disk import write_atomically
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Append `rows` and return them as written: a number that JSON does not have (infinite, or none at all) is null."""
+    """Append `rows` and return them as written: a number that JSON does not have (infinite, not a number) is null."""
     written = [{name: _finite(value) for name, value in row.items()} for row in rows]
     with path.open("a", encoding="utf-8") as file:
         file.write(_lines(written))

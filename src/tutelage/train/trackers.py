@@ -150,14 +150,19 @@ class _TensorBoard:
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._new_writer, self._folder = SummaryWriter, folder
-        self._writer = SummaryWriter(str(folder))
-        self._writer.add_text("settings", _markdown(["setting", "value"], list(config.items())))
+        self._new_writer, self._folder, self._config = SummaryWriter, folder, config
+        self._purge_step: int | None = None
+        self._opened: Any = None
+
+    @property
+    def _writer(self) -> Any:
+        if self._opened is None:
+            self._opened = self._new_writer(str(self._folder), purge_step=self._purge_step)
+            self._opened.add_text("settings", _markdown(["setting", "value"], list(self._config.items())))
+        return self._opened
 
     def start(self, step: int) -> None:
-        if step > 0:  # a writer that hides what others wrote of later steps
-            self._writer.close()
-            self._writer = self._new_writer(str(self._folder), purge_step=step + 1, filename_suffix=f".{step}")
+        self._purge_step = step + 1  # from there on, what other files in the folder hold is not shown
 
     def log(self, row: Mapping[str, float | int], step: int) -> None:
         for key, value in row.items():
