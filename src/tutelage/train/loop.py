@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from tutelage.progress import Progress, say
 from tutelage.records import Trained
 from tutelage.train.logps import split_by_budget
 from tutelage.train.settings import Training
+from tutelage.train.step_rows import keep_rows
 
 
 class Item(Protocol):
@@ -47,6 +47,16 @@ RESUME, METRICS, TRAINED = "resume.pt", "metrics.jsonl", "trained.jsonl"
 @lru_cache(maxsize=1)  # every step of an epoch asks for it
 def _order(num_items: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_items, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+
+
+class Observer(Protocol):
+    """What is told of training while it goes on. It must leave weights and random state as they are."""
+
+    def start(self, step: int) -> None:
+        """Training is about to go on after `step` steps (0: to begin); later ones will be done again."""
+
+    def after_step(self, step: int, row: dict[str, Any]) -> None:
+        """`step` steps are done; `row` is what metrics.jsonl says of the last one."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +132,17 @@ def stop_requests() -> Iterator[list[int]]:
 class Trainer(Generic[T]):
     """Trains `model` on `items` in `folder`, from wherever an interrupted run left off."""
 
-    def __init__(self, model: Any, items: Sequence[T], objective: Objective[T], settings: Training, folder: Path):
+    def __init__(
+        self,
+        model: Any,
+        items: Sequence[T],
+        objective: Objective[T],
+        settings: Training,
+        folder: Path,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.model, self.items, self.objective = model, items, objective
-        self.settings, self.folder = settings, folder
+        self.settings, self.folder, self.observers = settings, folder, observers
         self.plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
         self.optimizer = make_optimizer(model, settings)
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
@@ -145,6 +163,8 @@ class Trainer(Generic[T]):
             Progress(name, total, "steps", done=first) as progress,
             (self.folder / METRICS).open("a", encoding="utf-8") as metrics,
         ):
+            for observer in self.observers:
+                observer.start(first)
             for step in range(first, total):
                 row = self._step(step)
                 metrics.write(json.dumps(row) + "\n")
@@ -153,6 +173,8 @@ class Trainer(Generic[T]):
                 progress.advance(1, f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s")
                 if stop or self._save_is_due():
                     self._save(done)
+                for observer in self.observers:  # after the save: who asked to stop need not wait for an evaluation
+                    observer.after_step(done, row)
                 if stop:
                     raise KeyboardInterrupt
         self._save(done)
@@ -232,7 +254,7 @@ class Trainer(Generic[T]):
             self.optimizer.load_state_dict(state["optimizer"])
             step = int(state["step"])
             say(f"  goes on after step {step} of {self.plan.num_steps}")
-        _keep_metrics(self.folder / METRICS, step)
+        keep_rows(self.folder / METRICS, step)
         return step
 
 
@@ -253,20 +275,3 @@ def autocast(device: Any, precision: Literal["auto", "float32", "bfloat16"]) -> 
         precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
     )
     return torch.autocast(device.type, dtype=torch.bfloat16) if use else nullcontext()
-
-
-def _keep_metrics(path: Path, steps: int) -> None:
-    """Drop rows of steps that a killed run did after its last save: they will be done again."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the line the kill tore
-        if row["step"] <= steps:
-            kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), "utf-8")
-    shutil.move(temporary, path)
