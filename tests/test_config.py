@@ -427,6 +427,8 @@ RUNTIME = {
     "micro_batch_tokens",
     "scoring.micro_batch_tokens",
     "save_every_seconds",
+    "trackers",
+    "project",
     *(
         f"{who}.{what}"
         for who in ("teacher", "critic", "judge")
@@ -487,6 +489,7 @@ OTHER_VALUES = [
     "adamw",
     "cosine",
     "bfloat16",
+    "[tensorboard]",
 ]
 
 
@@ -499,6 +502,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     words += ["loss.name=cdpo"] if stage == "dpo" else []  # the one that reads label_noise
+    words += ["held_out=0.1"] if stage in ("sft", "dpo") else []  # what the other settings of evaluation need
     before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):

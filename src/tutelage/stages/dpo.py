@@ -12,12 +12,14 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
 from tutelage.disk import disk_errors, write_atomically
 from tutelage.extras import require
+from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
+from tutelage.stages.holding_out import prompts_of, train_and_held_out
 from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
-from tutelage.train.settings import Training
+from tutelage.train.trackers import check_trackers
 
 NOISY = ("cdpo", "rdpo", "robust")
 
@@ -50,7 +52,7 @@ class Loss(Group):
         return self
 
 
-class Config(StageConfig, Training):
+class Config(StageConfig, PolicyTraining):
     """How the policy is trained."""
 
     lr: float = Field(1e-7, gt=0, description="peak learning rate")
@@ -67,6 +69,8 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write reference.json, checkpoint/ and metrics.jsonl."""
     require("train", "tutelage dpo")
+    check_trackers(config.trackers)
+    from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit
@@ -80,10 +84,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
-    work.count("preferences", len(pairs))
-    pairs = with_reference(model, pairs, config, work)
+    train, held_out = train_and_held_out(pairs, config, "preferences", work)
+    pairs = with_reference(model, [*train, *held_out], config, work)
+    train, held_out = pairs[: len(train)], pairs[len(train) :]
     objective = DPOObjective(**config.loss.model_dump())
-    return fit(inputs.model, model, encoder, pairs, objective, config, work)
+    sampler = PolicySampler(model, encoder, prompts_of(held_out, prompts), config, work.count)
+    return fit(inputs.model, model, encoder, train, objective, config, work, held_out, sampler)
 
 
 def with_reference(model: Any, pairs: list[Any], config: Config, work: Work) -> list[Any]:
