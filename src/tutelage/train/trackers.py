@@ -150,6 +150,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        folder.mkdir(parents=True, exist_ok=True)  # now, so that what is wrong with it is known before training
         self._new_writer, self._folder, self._config = SummaryWriter, folder, config
         self._purge_step: int | None = None
         self._opened: Any = None
@@ -253,7 +254,7 @@ class _Trackio:
     def __init__(self, project: str, name: str, config: Mapping[str, Any]) -> None:
         import trackio
 
-        self._make_table = trackio.Table
+        self._make_table, self._finish = trackio.Table, trackio.finish
         with contextlib.redirect_stdout(io.StringIO()):  # standard output holds results only
             self._run = trackio.init(
                 project,
@@ -277,4 +278,4 @@ class _Trackio:
 
     def close(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+            self._finish()
