@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -334,6 +334,7 @@ def test_a_metric_that_is_no_number_is_null_and_does_not_stop_training(tmp_path:
 # ---- rows by step -----------------------------------------------------------------------------------
 
 
+@example([(0, "line\u2028separator"), (1, "next\x85line")], 0)
 @examples(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 9), st.text()), max_size=8), st.integers(0, 9))
 def test_rows_come_back_as_they_were_written_whatever_their_text(rows: list[tuple[int, str]], last: int) -> None:
