@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ def wandb_records(path: Path) -> Iterator[Any]:
             parts = b""
 
 
+def whole_wandb_records(path: Path) -> list[Any]:
+    """Read a .wandb file once it has its end, which wandb's own process writes a moment after `finish` is back."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        records = list(wandb_records(path))
+        if any(record.HasField("exit") for record in records):
+            return records
+        time.sleep(0.01)
+    pytest.fail(f"{path} never had an end")
+
+
 def wandb_history(record: Any) -> dict[str, Any]:
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
 
@@ -130,7 +142,7 @@ def test_wandb_runs_offline_and_its_file_has_every_number_at_its_step(
     assert capfd.readouterr().out == ""
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
-    first, second = ([*wandb_records(path)] for path in files)
+    first, second = (whole_wandb_records(path) for path in files)
     history = [wandb_history(r) for r in first if r.HasField("history")]
     assert [(row["_step"], row["loss"]) for row in history] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert history[-1]["eval/loss"] == 2.5
