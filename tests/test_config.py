@@ -427,6 +427,11 @@ RUNTIME = {
     "micro_batch_tokens",
     "scoring.micro_batch_tokens",
     "save_every_seconds",
+    "rows",
+    "activation_checkpointing",
+    "compile",
+    "devices",
+    "shard_over",
     "trackers",
     "project",
     *(
@@ -478,6 +483,8 @@ OTHER_VALUES = [
     "other",
     "ipo",
     "example_sum",
+    "padded",
+    "full",
     "random",
     "first",
     "true",
@@ -489,6 +496,9 @@ OTHER_VALUES = [
     "adamw",
     "cosine",
     "bfloat16",
+    "skip",
+    "start",
+    "1024",
     "[tensorboard]",
 ]
 
@@ -502,6 +512,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     words += ["loss.name=cdpo"] if stage == "dpo" else []  # the one that reads label_noise
+    words += ["truncation=original"] if stage in ("sft", "dpo", "reward") else []  # the one that reads its group
     words += ["held_out=0.1"] if stage in ("sft", "dpo") else []  # what the other settings of evaluation need
     before = settings_of(stage, *words)
     tried = 0

@@ -127,16 +127,31 @@ class Pretrained(Input):
     holds: ClassVar[str]
     made_by: ClassVar[tuple[str, ...]]
     """The stages whose artifacts hold one."""
+    archive_name: ClassVar[str]
+    """What the research code calls its weights in the folder of a run."""
 
     revision: str | None = Field(None, description="branch, tag or commit on the Hub; null: main")
     chat_format: str | None = Field(
         None,
-        description="how turns are written: human_assistant, chatml, or a .jinja file; "
-        "null: the chat template stored with the model",
+        description="how turns are written: human_assistant, chatml, original (the research code's), or a .jinja "
+        "file; null: the chat template stored with the model",
+    )
+    archive: str | None = Field(
+        None,
+        description="weights of the research code, which take the place of the model's own: its policy.pt (of a "
+        "reward model: checkpoint.pt) or the folder of it; it wrote turns as chat_format=original does",
     )
 
     def identity(self) -> Tree:
-        """Return the artifact's fingerprint, the hash of the folder's files, or the Hub name and revision."""
+        """Return the artifact's fingerprint, the hash of the folder's files, or the Hub name and revision.
+
+        Raises:
+            ModelError: no such folder or archive.
+        """
+        weights = {} if self.archive is None else {"archive": file_hash(self.archive_file())}
+        return self._identity() | weights
+
+    def _identity(self) -> Tree:
         chat_format = self.chat_format
         if chat_format is not None and chat_format.endswith(".jinja") and is_file(chat_format):
             chat_format = file_hash(Path(chat_format))
@@ -154,8 +169,28 @@ class Pretrained(Input):
         made = self.artifact()
         if made is not None:
             return f"{made.record.stage}-{made.record.fingerprint[:8]}"
+        if self.archive is not None:
+            return f"archive-{file_hash(self.archive_file())[:8]}"
         content = self.identity().get("content")
         return f"model-{content[:8]}" if content else self.path
+
+    def archive_file(self) -> Path:
+        """Return the file that `archive` names.
+
+        Raises:
+            ModelError: none is named, there is no such file, or the model is an artifact and so has its weights.
+        """
+        if self.archive is None:
+            raise ModelError(f"{self.path}: no archive is given")
+        if self.artifact() is not None:
+            raise ModelError(
+                f"{self.path}: an artifact has weights of its own, {self.word}.archive={self.archive} has others; "
+                "give one of the two (an archive goes with the model it was trained from)"
+            )
+        path = Path(self.archive, self.archive_name) if is_folder(self.archive) else Path(self.archive)
+        if not is_file(path):
+            raise ModelError(f"{path}: no such file; {self.word}.archive is the research code's {self.archive_name}")
+        return path
 
     def folder(self) -> str:
         """Return what `from_pretrained` takes: the checkpoint of an artifact, a folder, or a Hub name.
@@ -177,7 +212,7 @@ class Pretrained(Input):
 class Model(Pretrained):
     """A Hugging Face causal language model."""
 
-    word, holds, made_by = "model", "language model", ("sft", "dpo")
+    word, holds, made_by, archive_name = "model", "language model", ("sft", "dpo"), "policy.pt"
     preset_group: ClassVar[str | None] = "model"
     path: str = Field(
         min_length=1,
@@ -189,7 +224,7 @@ class Model(Pretrained):
 class RewardModel(Pretrained):
     """A Hugging Face sequence classifier with one label, which scores a completion alone."""
 
-    word, holds, made_by = "reward_model", "reward model", ("reward",)
+    word, holds, made_by, archive_name = "reward_model", "reward model", ("reward",), "checkpoint.pt"
     path: str = Field(
         min_length=1, description="an artifact of reward, a model folder, or a name on the Hugging Face Hub"
     )

@@ -135,7 +135,7 @@ def test_special_tokens_and_long_prompts_are_skipped_and_counted_in_training(mak
     assert counts["skipped: the prompt contains the special token <|end|>"] == 1
     assert counts["skipped: the completion contains the special token <|end|>"] == 1
     assert counts["skipped: the prompt is longer than max_length (200 tokens)"] == 1
-    assert counts["cut to max_length"] == 1
+    assert counts["completions cut"] == 1
 
 
 def test_a_length_beyond_the_models_context_is_lowered_to_it(makes: Makes) -> None:
@@ -143,7 +143,7 @@ def test_a_length_beyond_the_models_context_is_lowered_to_it(makes: Makes) -> No
     makes(*IMPORT, f"completions={path}")
     folder = next(Path("artifacts/1-teach").iterdir())
     made = makes("sft", "model=miniature", f"completions={folder}", "epochs=1", "max_length=100000")
-    assert made["counts"]["cut to max_length"] == 1
+    assert made["counts"]["completions cut"] == 1
     trained = [json.loads(line) for line in next(Path("artifacts").rglob("trained.jsonl")).open()]
     assert max(row["num_tokens"] for row in trained) == 256
 

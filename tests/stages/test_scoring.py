@@ -44,11 +44,24 @@ def rows(path: Path, *texts: str) -> Path:
 def test_the_length_is_that_of_the_training_unless_another_is_given(road: RewardRoad, tmp_path: Path) -> None:
     long = rows(tmp_path / "long.jsonl", *("2 and 3 make 5. " * 20 + end for end in ("Yes.", "No.")))
     short = score(road, tmp_path, completions=long)
-    assert short.record.counts["cut to max_length"] == 2
+    assert short.record.counts["completions cut"] == 2
     assert short.record.counts["TIE"] == 1  # what differs was cut off
     whole = score(road, tmp_path, completions=long, scoring=Scoring(max_length=500))
-    assert "cut to max_length" not in whole.record.counts
+    assert "completions cut" not in whole.record.counts
     assert whole.record.counts["TIE"] == 0
+
+
+def test_what_is_too_long_is_treated_as_in_training(road: RewardRoad, tmp_path: Path) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(road.trained.path, trained)
+    record = json.loads((trained / "record.json").read_text())
+    record["config"]["truncation"] = {"rule": "skip"}
+    (trained / "record.json").write_text(json.dumps(record))
+    texts = ("5.", "6.", "2 and 3 make 5. " * 20)
+    found = score(road, tmp_path, completions=rows(tmp_path / "c.jsonl", *texts), reward_model=trained, max_invalid=1)
+    assert found.record.counts["skipped: longer than max_length (120 tokens)"] == 1
+    assert found.record.counts["INVALID"] == 2
+    assert "completions cut" not in found.record.counts
 
 
 def test_a_pair_that_cannot_be_scored_is_invalid_and_too_many_of_them_are_an_error(

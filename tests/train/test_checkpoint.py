@@ -12,12 +12,13 @@ import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
 from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, save_checkpoint
+from tutelage.train.scorer import LogpScorer
 
 
 def test_a_saved_checkpoint_loads_with_plain_transformers(tmp_path: Path) -> None:
     source = Model(path=str(tiny.folder(tmp_path / "m")))
     model, encoder = load_model(source), load_encoder(source)
-    save_checkpoint(model, encoder, tmp_path / "checkpoint")
+    save_checkpoint(LogpScorer(model), encoder, tmp_path / "checkpoint")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "checkpoint")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -30,7 +31,7 @@ def test_a_chat_format_given_by_name_is_stored_with_the_checkpoint(tmp_path: Pat
     folder = tiny.folder(tmp_path / "m", tokenizer=tiny.byte_level(eos_token="</s>"), template=None)
     source = Model(path=str(folder), chat_format="human_assistant")
     encoder = load_encoder(source)
-    save_checkpoint(load_model(source), encoder, tmp_path / "checkpoint")
+    save_checkpoint(LogpScorer(load_model(source)), encoder, tmp_path / "checkpoint")
     stored = load_encoder(Model(path=str(tmp_path / "checkpoint")))
     assert stored.tokenizer.chat_template == encoder.tokenizer.chat_template
     assert stored.end_id == stored.tokenizer.eos_token_id
@@ -56,7 +57,7 @@ def test_an_unknown_chat_format_names_the_nearest(tmp_path: Path) -> None:
 def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "m")
     (folder / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
-    with pytest.raises(ModelError, match="the model cannot be loaded"):
+    with pytest.raises(ModelError, match="the language model cannot be loaded"):
         load_model(Model(path=str(folder)))
 
 
@@ -87,5 +88,5 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused(tmp_path: Path) -> No
 
 def test_chatml_needs_its_tokens(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "m", tokenizer=tiny.byte_level(eos_token="</s>"), template=None)
-    with pytest.raises(ModelError, match="chatml needs"):
+    with pytest.raises(ModelError, match="no special token of the tokenizer"):
         load_encoder(Model(path=str(folder), chat_format="chatml"))

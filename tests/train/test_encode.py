@@ -27,22 +27,22 @@ def completion(text: str, stop: Any = "stop") -> Completion:
 
 def test_prompt_and_completion_joined_are_the_templates_own_text() -> None:
     e = encoder()
-    example = e.example(PROMPT, completion("Paris."), 100)
+    example = e.example(PROMPT, completion("Paris."))
     text = e.tokenizer.decode(example.prompt_ids + example.completion_ids)
     turns = [{"role": "user", "content": PROMPT.text}, {"role": "assistant", "content": "Paris."}]
     assert text == e.tokenizer.apply_chat_template(turns, tokenize=False).rstrip("\n")
 
 
 def test_the_end_of_turn_is_a_label_if_the_author_ended() -> None:
-    assert encoder().example(PROMPT, completion("Paris."), 100).completion_ids[-1] == encoder().end_id
+    assert encoder().example(PROMPT, completion("Paris.")).completion_ids[-1] == encoder().end_id
 
 
 def test_a_completion_that_ran_into_the_limit_gets_no_end() -> None:
-    assert encoder().end_id not in encoder().example(PROMPT, completion("Paris", "length"), 100).completion_ids
+    assert encoder().end_id not in encoder().example(PROMPT, completion("Paris", "length")).completion_ids
 
 
 def test_an_imported_completion_counts_as_ended() -> None:
-    assert encoder().example(PROMPT, completion("Paris.", "unknown"), 100).completion_ids[-1] == encoder().end_id
+    assert encoder().example(PROMPT, completion("Paris.", "unknown")).completion_ids[-1] == encoder().end_id
 
 
 def test_the_end_of_turn_is_the_templates_and_not_only_the_tokenizers_eos() -> None:
@@ -67,7 +67,7 @@ def test_no_space_is_doubled_at_the_border_with_a_sentencepiece_tokenizer() -> N
         "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
     )
     e = encoder(sentencepiece_like(eos_token="</s>"), template)
-    example = e.example(PROMPT, completion(" Paris is the capital."), 200)
+    example = e.example(PROMPT, completion(" Paris is the capital."))
     whole = e.tokenizer.decode(example.prompt_ids + example.completion_ids[:-1])
     assert whole.strip() == "user: What is the capital of France? assistant: Paris is the capital."
 
@@ -77,7 +77,7 @@ def test_a_token_that_spans_the_border_leaves_the_prompts_ids_alone() -> None:
     template = "{{ messages[0]['content'] }}{% if messages|length > 1 %}{{ messages[1]['content'] }}{% endif %}"
     e = encoder(byte_level(eos_token="</s>"), template)
     prompt = Prompt.of("the cap")
-    example = e.example(prompt, Completion(prompt_id=prompt.id, author="t", text="ital"), 50)
+    example = e.example(prompt, Completion(prompt_id=prompt.id, author="t", text="ital"))
     assert example.prompt_ids == e.prompt_ids(prompt)
     assert e.decode(example.prompt_ids + example.completion_ids) == "the capital"
 
@@ -88,22 +88,22 @@ def test_text_with_a_special_token_is_refused(where: str) -> None:
     prompt = Prompt.of(hostile) if where == "prompt" else PROMPT
     text = hostile if where == "completion" else "fine"
     with pytest.raises(Unusable, match=f"the {where} contains the special token"):
-        encoder().example(prompt, Completion(prompt_id=prompt.id, author="t", text=text), 100)
+        encoder().example(prompt, Completion(prompt_id=prompt.id, author="t", text=text))
 
 
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(Unusable, match="half a character"):
-        encoder().example(PROMPT, completion("broken \ud83d"), 100)
+        encoder().example(PROMPT, completion("broken \ud83d"))
 
 
 def test_a_completion_without_text_or_end_is_refused() -> None:
     with pytest.raises(Unusable, match="empty"):
-        encoder().example(PROMPT, completion("", "length"), 100)
+        encoder().example(PROMPT, completion("", "length"))
 
 
 def test_a_student_that_said_nothing_and_ended_is_an_example_of_just_that() -> None:
     # it is usually the rejected side; dropping it would hide that habit from DPO
-    assert encoder().example(PROMPT, completion(""), 100).completion_ids == (encoder().end_id,)
+    assert encoder().example(PROMPT, completion("")).completion_ids == (encoder().end_id,)
 
 
 def test_a_tokenizer_without_special_tokens_refuses_no_text() -> None:
@@ -114,31 +114,6 @@ def test_a_tokenizer_without_special_tokens_refuses_no_text() -> None:
 def test_a_template_with_a_mistake_is_one_clear_error() -> None:
     with pytest.raises(ModelError, match="the chat template cannot be used"):
         encoder(template="{% for m in messages %}{{ m['content'] }}")
-
-
-def test_a_long_completion_is_cut_and_then_not_ended() -> None:
-    e = encoder()
-    room = len(e.prompt_ids(PROMPT)) + 5
-    example = e.example(PROMPT, completion("Paris " * 50), room)
-    assert example.cut
-    assert len(example.completion_ids) == 5
-    assert e.end_id not in example.completion_ids
-
-
-def test_a_completion_that_just_fits_is_whole() -> None:
-    # the original cut 206 tokens and the end off as soon as one token was too many (its case 461 -> 462)
-    e = encoder()
-    size = e.example(PROMPT, completion("Paris " * 50), 10_000).num_tokens
-    assert not e.example(PROMPT, completion("Paris " * 50), size).cut
-    assert len(e.example(PROMPT, completion("Paris " * 50), size - 1).completion_ids) == size - 1 - len(
-        e.prompt_ids(PROMPT)
-    )
-
-
-def test_a_prompt_that_fills_the_length_is_refused() -> None:
-    e = encoder()
-    with pytest.raises(Unusable, match="longer than max_length"):
-        e.example(PROMPT, completion("Paris."), len(e.prompt_ids(PROMPT)))
 
 
 def test_a_template_that_refuses_a_role_makes_the_prompt_unusable() -> None:
@@ -152,5 +127,5 @@ def test_a_template_that_refuses_a_role_makes_the_prompt_unusable() -> None:
 def test_decoding_gives_back_the_completion(text: str) -> None:
     if text.strip():
         e = encoder()
-        example = e.example(PROMPT, completion(text), 200)
+        example = e.example(PROMPT, completion(text))
         assert e.decode(example.completion_ids) == text

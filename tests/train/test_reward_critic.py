@@ -18,10 +18,10 @@ from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.checkpoint import load_encoder, save_checkpoint
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_preferences
-from tutelage.train.logps import collate
-from tutelage.train.objectives import reward_scores
 from tutelage.train.reward_critic import load_reward_critic, score_completions
-from tutelage.train.reward_model import keep_head_exact, load_reward_model
+from tutelage.train.reward_model import load_reward_model
+from tutelage.train.scorer import RewardScorer
+from tutelage.train.settings import Truncation
 
 PROMPTS = [Prompt.of(q) for q in ("What is the capital of France?", "hello there", "the quick brown fox")]
 SPECIAL = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>", "bos_token": "<|im_start|>"}
@@ -52,7 +52,7 @@ def trained(folder: Path, kind: str = "llama", tokenizer: Any = None) -> tuple[A
     source = Model(path=str(tiny.folder(folder / "m", kind, tokenizer)))
     encoder = load_encoder(source)
     model = load_reward_model(source, encoder, seed=1)
-    save_checkpoint(model, encoder, folder / "checkpoint")
+    save_checkpoint(RewardScorer(model), encoder, folder / "checkpoint")
     return model, encoder, folder / "checkpoint"
 
 
@@ -70,10 +70,9 @@ def score(path: Path, rows: list[Completion], **settings: Any) -> tuple[dict[str
 @torch.no_grad()
 def stages_own(model: Any, encoder: Encoder, max_length: int) -> dict[str, float]:
     """The scores that the reward stage's objective computes of its preferences, by the completion's id."""
-    pairs = encode_preferences(encoder, PROMPTS, PREFERENCES, max_length, lambda what, num: None)
-    examples = [p.chosen for p in pairs] + [p.rejected for p in pairs]
-    batch = collate(examples, model.device, pad=model.config.pad_token_id)
-    return dict(zip((e.id for e in examples), reward_scores(model, batch).tolist(), strict=True))
+    pairs = encode_preferences(encoder, PROMPTS, PREFERENCES, max_length, Truncation(), lambda what, num: None)
+    examples = [branch for pair in pairs for branch in pair.branches]
+    return dict(zip((e.id for e in examples), RewardScorer(model)(pairs).flatten().tolist(), strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +95,7 @@ def test_the_score_is_that_of_the_last_token_although_padding_was_the_end(kind: 
     found, _ = score(path, ALL, micro_batch_tokens=10_000)
     assert encoder.tokenizer.pad_token_id != encoder.end_id
     for completion in ALL:
-        example = encoder.example({p.id: p for p in PROMPTS}[completion.prompt_id], completion, 100)
+        example = encoder.example({p.id: p for p in PROMPTS}[completion.prompt_id], completion)
         assert found[completion.id] == pytest.approx(alone(model, example), abs=1e-5)
 
 
@@ -116,7 +115,7 @@ def test_a_classifier_from_elsewhere_whose_padding_is_its_end_is_scored_at_its_e
     (path / "config.json").write_text(json.dumps(config))
     found, _ = score(path, ALL, micro_batch_tokens=10_000)
     model, encoder = load_reward_critic(RewardModel(path=str(path)))
-    ended = encoder.example(PROMPTS[0], ALL[0], 100)
+    ended = encoder.example(PROMPTS[0], ALL[0])
     assert found[ALL[0].id] == pytest.approx(alone(model, ended), abs=1e-5)
     cut = dataclasses.replace(ended, completion_ids=ended.completion_ids[:-1])
     assert abs(found[ALL[0].id] - alone(model, cut)) > 1e-4
@@ -136,7 +135,7 @@ def test_a_completion_that_does_not_fit_is_cut_as_in_training_and_counted(tmp_pa
     found, counts = score(path, ALL, max_length=length)
     too_long = [e for e in PROMPTS if len(encoder.prompt_ids(e)) >= length]
     assert counts[f"skipped: the prompt is longer than max_length ({length} tokens)"] == 6 * len(too_long) > 0
-    assert counts["cut to max_length"] > 0
+    assert counts["completions cut"] > 0
     wanted = stages_own(model, encoder, length)
     assert wanted
     assert {i: found[i] for i in wanted} == pytest.approx(wanted, abs=1e-5)
@@ -151,7 +150,7 @@ def test_completions_that_are_the_same_after_cutting_tie_exactly(tmp_path: Path)
     ]
     found, counts = score(path, rows, max_length=length)
     assert len(set(found.values())) == 1
-    assert counts == {"cut to max_length": 3}
+    assert counts["completions cut"] == 3
 
 
 def test_what_cannot_be_encoded_has_no_score_and_is_counted(tmp_path: Path) -> None:
@@ -164,12 +163,11 @@ def test_what_cannot_be_encoded_has_no_score_and_is_counted(tmp_path: Path) -> N
 
 def test_in_bfloat16_scores_keep_their_digits(tmp_path: Path) -> None:
     """A head in bfloat16 has 8 bits: of thousands of completions many would tie."""
-    model, _, path = trained(tmp_path)
+    _, _, path = trained(tmp_path)
     exact, rough = (score(path, ALL, precision=p)[0] for p in ("float32", "bfloat16"))
     assert rough == pytest.approx(exact, abs=0.05)
     values = torch.tensor(list(rough.values()))
     assert (values != values.bfloat16().float()).any()
-    assert keep_head_exact(model) is model
 
 
 # ---- what is no reward model --------------------------------------------------------------------------

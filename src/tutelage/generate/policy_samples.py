@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from torch.distributed.fsdp import FSDPModule
 
 from tutelage.generate.sample import Draw, draw_batch, usable_prompts
 from tutelage.generate.settings import PolicyTraining
@@ -12,13 +15,14 @@ from tutelage.progress import say
 from tutelage.records import Completion, Prompt
 from tutelage.train.checkpoint import context_length
 from tutelage.train.encode import Encoder
-from tutelage.train.loop import autocast
+from tutelage.train.precision import autocast
+from tutelage.train.scorer import Scorer
 
 AUTHOR = "policy"
 
 
 class PolicySampler:
-    """Completes the first `eval_samples` usable ones of `prompts` with `model` as it is when it is called.
+    """Completes the first `eval_samples` usable ones of `prompts` with the model as it is when it is called.
 
     Prompts that leave no room for a completion, or hold special tokens, are passed over and counted.
 
@@ -28,18 +32,18 @@ class PolicySampler:
 
     def __init__(
         self,
-        model: Any,
+        scorer: Scorer,
         encoder: Encoder,
         prompts: Sequence[Prompt],
         settings: PolicyTraining,
         count: Callable[[str, int], None],
     ) -> None:
-        self.model, self.encoder, self.settings = model, encoder, settings
+        self.scorer, self.encoder, self.settings = scorer, encoder, settings
         usable = usable_prompts(
             encoder,
             prompts,
             settings.eval_drawing.max_tokens,
-            context_length(model),
+            context_length(scorer.model),
             lambda what, num: count(f"{what} (as a sample at evaluations)", num),
         )
         found = list(itertools.islice(usable, settings.eval_samples))
@@ -50,14 +54,26 @@ class PolicySampler:
 
     def __call__(self) -> list[tuple[Prompt, Completion]]:
         """Return each prompt with its completion; the model's own generation settings stay as they were."""
-        drawing, before = self.settings.eval_drawing, self.model.generation_config
+        drawing = self.settings.eval_drawing
         drawn: list[tuple[Prompt, Completion]] = []
-        try:
-            with autocast(self.model.device, self.settings.precision):
-                for start in range(0, len(self.draws), drawing.batch_size):
-                    batch = self.draws[start : start + drawing.batch_size]
-                    made = draw_batch(self.model, self.encoder, batch, drawing, AUTHOR)
-                    drawn += zip((draw.prompt for draw in batch), made, strict=True)
-        finally:
-            self.model.generation_config = before
+        with self._lent() as model, autocast(self.scorer.device, self.settings.precision):
+            for start in range(0, len(self.draws), drawing.batch_size):
+                batch = self.draws[start : start + drawing.batch_size]
+                made = draw_batch(model, self.encoder, batch, drawing, AUTHOR)
+                drawn += zip((draw.prompt for draw in batch), made, strict=True)
         return drawn
+
+    @contextmanager
+    def _lent(self) -> Iterator[Any]:
+        """Lend the model as it was loaded; of sharded weights, what is in no block is gathered meanwhile."""
+        sharded = self.scorer if isinstance(self.scorer, FSDPModule) else None
+        with self.scorer.as_loaded() as model:
+            before = model.generation_config
+            if sharded is not None:
+                sharded.unshard()
+            try:
+                yield model
+            finally:
+                model.generation_config = before
+                if sharded is not None:
+                    sharded.reshard()

@@ -40,24 +40,28 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_trackers(config.trackers)
     from tutelage.train.checkpoint import load_encoder, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit
+    from tutelage.train.fit import fit, make_scorer, something
     from tutelage.train.objectives import reward_objective
-    from tutelage.train.reward_model import load_reward_model, ranked_rightly
+    from tutelage.train.reference import numbers
+    from tutelage.train.reward_model import load_reward_model
+    from tutelage.train.scorer import RewardScorer
 
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
     preferences, prompts = preferred.rows(PREFERENCES, Preference), preferred.rows(PROMPTS, Prompt)
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
-    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
-    train, test = train_and_held_out(pairs, config, "preferences", work)
-    made = fit(inputs.model, model, encoder, train, reward_objective, config, work, test)
+    pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
+    train, test = train_and_held_out(something(pairs, work), config, "preferences", work)
+    scorer = make_scorer(RewardScorer, model, pairs, config)
+    made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work, test)
     if not test:
         return made
     by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
-    right = ranked_rightly(model, test, config)
+    scores = numbers(scorer, test, config.micro_batch_tokens, config.precision, "held out")
     for pair in test:
-        by_prompt[pair.prompt_id].append(right[pair.id])
+        chosen, rejected = scores[pair.id]
+        by_prompt[pair.prompt_id].append(float(chosen > rejected))
     accuracy, error = mean_and_error([sum(group) / len(group) for group in by_prompt.values()])
     tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(by_prompt) > 1 else None}
     return made.model_copy(update={"summary": made.summary | tested})

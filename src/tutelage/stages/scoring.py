@@ -22,8 +22,8 @@ class Scoring(Group):
     max_length: int | None = Field(
         None,
         ge=2,
-        description="prompt and completion together; a longer completion is cut, and then its end is not scored; "
-        "null: as the reward stage trained the model, or else the model's context",
+        description="prompt and completion together; to more happens what the reward stage's truncation says, or "
+        "else the completion is cut, and its end not scored; null: as in training, or else the model's context",
         json_schema_extra={"unit": "tokens"},
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(

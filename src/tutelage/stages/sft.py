@@ -43,8 +43,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
-    from tutelage.train.fit import fit
+    from tutelage.train.fit import fit, make_scorer, something
     from tutelage.train.objectives import SFTObjective
+    from tutelage.train.scorer import LogpScorer
 
     encoder = load_encoder(inputs.model)
     prompts, completions = read_completions(inputs.completions, None, work.count)
@@ -54,10 +55,11 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = encode_completions(encoder, prompts, kept, length, work.count)
+    examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
     train, held_out = train_and_held_out(examples, config, "completions", work)
-    sampler = PolicySampler(model, encoder, prompts_of(held_out, prompts), config, work.count)
-    return fit(inputs.model, model, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler)
+    scorer = make_scorer(LogpScorer, model, examples, config)
+    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
+    return fit(inputs.model, scorer, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler)
 
 
 STAGE = Stage("sft", Config, Inputs, body)

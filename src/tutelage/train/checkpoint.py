@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.config import nearest, preset_names
-from tutelage.disk import read_text
 from tutelage.errors import ModelError, StoreError, TutelageError
 from tutelage.inputs import Model, Pretrained
 from tutelage.progress import say
 from tutelage.records import Checkpoint
+from tutelage.train import parallel
 from tutelage.train.encode import Encoder
+from tutelage.train.template import chat_template, settled
+
+if TYPE_CHECKING:
+    from tutelage.train.scorer import Scorer
 
 CHECKPOINT = "checkpoint"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
@@ -27,28 +30,6 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def device() -> Any:
-    """Return the CUDA device if there is one, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _chat_template(name_or_path: str) -> str:
-    """Read a chat format that comes with the package, or a .jinja file."""
-    path = Path(name_or_path)
-    if path.suffix == ".jinja":
-        return read_text(path)
-    folder = resources.files("tutelage") / "presets" / "chat_format"
-    names = [p.name.removesuffix(".jinja") for p in folder.iterdir()]
-    if name_or_path not in names:
-        raise ModelError(
-            f"chat_format {name_or_path!r}: unknown{nearest(name_or_path, names)} "
-            f"(there are: {', '.join(sorted(names))}, or a .jinja file)"
-        )
-    return (folder / f"{name_or_path}.jinja").read_text("utf-8")
 
 
 def load_encoder(model: Pretrained) -> Encoder:
@@ -64,22 +45,29 @@ def load_encoder(model: Pretrained) -> Encoder:
     if Path(folder).is_dir() and not any((Path(folder) / name).exists() for name in _TOKENIZER_FILES):
         raise ModelError(f"{folder}: has no tokenizer (looked for {', '.join(_TOKENIZER_FILES)}); copy it there")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main")
-    except (OSError, ValueError, TypeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, revision=model.revision or "main", trust_remote_code=False)
+    except Exception as error:  # a broken file raises whatever its reader raises
         raise ModelError(cannot_load(model, "tokenizer", error)) from None
+    said: list[str] = []
     if model.chat_format is not None:
-        tokenizer.chat_template = _chat_template(model.chat_format)
+        tokenizer.chat_template = chat_template(model.chat_format)
+    elif isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template, said = settled(tokenizer.chat_template)
     if not tokenizer.chat_template:
         raise ModelError(
             f"{model.path}: has no chat template, so it is unknown how to write a conversation for it; "
             f"give {model.word}.chat_format=human_assistant, {model.word}.chat_format=chatml, or a .jinja file"
         )
-    encoder = Encoder(tokenizer)
-    if model.chat_format == "chatml" and encoder.end_id != tokenizer.convert_tokens_to_ids("<|im_end|>"):
+    if model.archive is not None and model.chat_format != "original":
+        said.append(f"the research code wrote turns otherwise; {model.word}.chat_format=original is its way")
+    try:
+        encoder = Encoder(tokenizer)
+    except ModelError as error:
         raise ModelError(
-            f"{model.path}: chat_format=chatml needs <|im_start|> and <|im_end|> as special tokens of the tokenizer, "
-            f"which has none; give {model.word}.chat_format=human_assistant"
-        )
+            f"{model.path}: {error}; or give another {model.word}.chat_format (human_assistant needs but an EOS)"
+        ) from None
+    for note in [*said, *encoder.notes]:
+        say(f"  {model.path}: {note}")
     return encoder
 
 
@@ -87,24 +75,97 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     """Load a causal language model with weights in `dtype` onto the device, dropout off.
 
     Raises:
-        ModelError: no such folder or Hub name, or weights that are missing or broken.
+        ModelError: no such folder or Hub name, weights that are missing or broken, or no model that writes
+            from left to right.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    loaded, _ = load_weights(AutoModelForCausalLM, model, getattr(torch, dtype))
+    # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
+    # nonzero margin at step 0.
+    loaded = loaded.to(parallel.load_device()).eval()
+    check_left_to_right(loaded, model.path)
+    return loaded
+
+
+def load_weights(
+    auto: Any, source: Pretrained, dtype: Any, new: tuple[str, ...] = (), unused: tuple[str, ...] = (), **changes: Any
+) -> tuple[Any, set[str]]:
+    """Load the weights of `source`, its own or its archive's, into the architecture that `auto` has for it.
+
+    Returns the model, and the names of the weights that were initialised.
+
+    Args:
+        auto: AutoModelForCausalLM or another of its kind.
+        new: beginnings of the names of weights that may be missing; they are initialised.
+        unused: beginnings of the names of weights that an archive may hold beside the model's.
+        changes: settings of the model's configuration to change.
+
+    Raises:
+        ModelError: no such folder or Hub name, another kind of model, or weights that are missing or broken.
+    """
+    from transformers import AutoConfig
+
+    from tutelage.train.legacy import load_archived
+
+    where = {"revision": source.revision or "main", "trust_remote_code": False}
     try:
-        both: Any = AutoModelForCausalLM.from_pretrained(
-            model.folder(), revision=model.revision or "main", dtype=getattr(torch, dtype), output_loading_info=True
+        config = AutoConfig.from_pretrained(source.folder(), **where, **changes)
+        check_architecture(auto, config, source)
+        if source.archive is not None:
+            return load_archived(auto, source, config, dtype, new, unused)
+        model, info = auto.from_pretrained(
+            source.folder(), **where, config=config, dtype=dtype, output_loading_info=True
         )
     except TutelageError:
         raise
     except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(cannot_load(model, "model", error)) from None
-    loaded, info = both
-    check_weights(model, info, allowed=())
-    # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
-    # nonzero margin at step 0.
-    return loaded.to(device()).eval()
+        raise ModelError(cannot_load(source, source.holds, error)) from None
+    check_weights(source, info, allowed=new)
+    return model, set(info["missing_keys"])
+
+
+def check_architecture(auto: Any, config: Any, source: Pretrained) -> None:
+    """Refuse a configuration of a model that cannot be what is to be loaded, before its weights are read.
+
+    Raises:
+        ModelError: says which architecture was found and what was expected.
+    """
+    from transformers import AutoModelForCausalLM
+
+    found = ", ".join(config.architectures or [type(config).__name__])
+    if config.is_encoder_decoder or type(config) not in AutoModelForCausalLM._model_mapping:
+        raise ModelError(f"{source.path}: is a {found}; expected a causal language model (decoder only)")
+    if type(config) not in auto._model_mapping:
+        raise ModelError(
+            f"{source.path}: is a {found}, of which transformers has no "
+            f"{auto.__name__.removeprefix('AutoModelFor')}; "
+            "take another architecture, for example Llama, Mistral or Qwen3"
+        )
+    if source.holds == "language model" and source.archive is None and "ForSequenceClassification" in found:
+        raise ModelError(f"{source.path}: is a {found}, which scores and does not write; expected a language model")
+
+
+def check_left_to_right(model: Any, path: str) -> None:
+    """Refuse a model whose prediction depends on what comes later, as BERT's does.
+
+    Two texts of four tokens that differ in the last are compared: what is said of the first three is the same.
+
+    Raises:
+        ModelError: says which architecture was found.
+    """
+    import torch
+
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]], device=model.device)
+    with torch.no_grad():
+        one, other = model(input_ids=ids, use_cache=False).logits[:, :3].float()
+    rounding = 1e-4 if model.dtype == torch.float32 else 2e-2
+    if (one - other).abs().max() > rounding * one.abs().max():
+        raise ModelError(
+            f"{path}: {type(model).__name__} sees the tokens that come later, so it cannot learn to write them; "
+            "expected a causal language model (decoder only)"
+        )
 
 
 def check_weights(model: Pretrained, info: dict[str, Any], allowed: tuple[str, ...]) -> None:
@@ -146,7 +207,7 @@ def cannot_load(model: Pretrained, what: str, error: Exception) -> str:
 
 def context_length(model: Any) -> int:
     """Return how many tokens the model can attend to."""
-    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
 
 
 def usable_length(model: Any, max_length: int) -> int:
@@ -157,21 +218,27 @@ def usable_length(model: Any, max_length: int) -> int:
     return min(context, max_length)
 
 
-def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
+def save_checkpoint(scorer: Scorer, encoder: Encoder, folder: Path) -> None:
     """Save weights, tokenizer, chat template and generation settings as `folder`, whole or not at all.
+
+    Of sharded weights the first process gathers everything, in memory of the CPU.
 
     Raises:
         StoreError: the disk is full or cannot be written.
     """
     from safetensors import SafetensorError
 
+    weights = parallel.whole_weights(scorer)
+    if not parallel.is_first():
+        return
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    if model.can_generate():  # a reward model does not
-        model.generation_config.eos_token_id = encoder.end_id
-        model.generation_config.pad_token_id = pad_id(encoder)
     try:
-        model.save_pretrained(temporary)
+        with scorer.as_loaded() as model:
+            if model.can_generate():  # a reward model does not
+                model.generation_config.eos_token_id = encoder.end_id
+                model.generation_config.pad_token_id = pad_id(encoder)
+            model.save_pretrained(temporary, state_dict=weights)
         encoder.tokenizer.save_pretrained(temporary)
     except SafetensorError as error:
         raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None

@@ -24,13 +24,17 @@ class Unusable(Exception):  # noqa: N818 - not an error: a row that is skipped a
 
 @dataclass(frozen=True)
 class Example:
-    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended."""
+    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole."""
 
     id: str
     prompt_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-    cut: bool = False
+
+    @property
+    def branches(self) -> tuple[Example]:
+        """The one completion there is."""
+        return (self,)
 
     @property
     def num_tokens(self) -> int:
@@ -47,6 +51,8 @@ class Encoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self.notes: list[str] = []
+        """What a user should know of the chat template, in words."""
         if not tokenizer.chat_template:
             raise ModelError("the tokenizer has no chat template")
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
@@ -61,14 +67,34 @@ class Encoder:
             raise ModelError(f"the chat template cannot be used: {error}") from None
 
     def _end_of_turn(self) -> int:
-        """The first special token the template writes after the assistant's text, else the tokenizer's EOS."""
-        turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False)
-        found = self._special.search(text.partition(_PROBE)[2])
+        """The special token the template writes after the assistant's text, else the tokenizer's EOS.
+
+        Raises:
+            ModelError: there is neither; or the template writes something else there, which would not be learnt.
+        """
+        question = {"role": "user", "content": "question"}
+        turns = [question, {"role": "assistant", "content": _PROBE}]
+        before, probe, after = self.tokenizer.apply_chat_template(turns, tokenize=False).partition(_PROBE)
+        if not probe:
+            raise ModelError("the chat template leaves the assistant's text out; write one that keeps it")
+        found = self._special.search(after)
+        between = after[: found.start()] if found else after
+        if between.strip():
+            raise ModelError(
+                f"the chat template ends the assistant's text with {between[:40]!r}, which is no special token of "
+                "the tokenizer; expected one that ends a turn, such as {{ eos_token }}: change the template"
+            )
+        if before != self.tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True):
+            self.notes.append("its chat template opens a completion otherwise than it writes an earlier one")
         if found is not None:
             return int(self.tokenizer.convert_tokens_to_ids(found[0]))
         if self.tokenizer.eos_token_id is None:
-            raise ModelError("neither the chat template nor the tokenizer has a token that ends a turn")
+            raise ModelError(
+                "neither the chat template nor the tokenizer has a token that ends a turn; "
+                "set the tokenizer's eos_token"
+            )
+        end = self.tokenizer.eos_token
+        self.notes.append(f"its chat template ends no completion; the tokenizer's EOS {end} does, as a label too")
         return int(self.tokenizer.eos_token_id)
 
     def _ids(self, text: str) -> list[int]:
@@ -100,14 +126,14 @@ class Encoder:
         """
         return tuple(self._ids(self._prompt_text(prompt.messages)))
 
-    def example(self, prompt: Prompt, completion: Completion, max_tokens: int) -> Example:
-        """Encode `completion` after `prompt`; the completion is cut, and then not ended, at `max_tokens` in all.
+    def example(self, prompt: Prompt, completion: Completion) -> Example:
+        """Encode `completion` after `prompt`, both whole, however long they are.
 
         The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, the
         completion is encoded alone, because sampling also starts right after the prompt's tokens.
 
         Raises:
-            Unusable: as `prompt_ids`; the completion has neither text nor end; the prompt alone fills `max_tokens`.
+            Unusable: as `prompt_ids`; the completion has neither text nor end.
         """
         if not completion.text and not completion.ended:
             raise Unusable("the completion is empty")
@@ -118,10 +144,7 @@ class Encoder:
         ids = joined[len(before) :] if joined[: len(before)] == before else self._ids(completion.text)
         if completion.ended:
             ids.append(self.end_id)
-        room = max_tokens - len(before)
-        if room < 1:
-            raise Unusable(f"the prompt is longer than max_length ({max_tokens} tokens)")
-        return Example(completion.id, prompt.id, tuple(before), tuple(ids[:room]), cut=len(ids) > room)
+        return Example(completion.id, prompt.id, tuple(before), tuple(ids))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled `ids`, without special tokens."""

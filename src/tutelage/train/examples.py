@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.objectives import PairExample
+from tutelage.train.settings import Truncation
+from tutelage.train.truncation import truncate
 
 Count = Callable[[str, int], None]
 
@@ -16,20 +18,25 @@ def encode_completions(
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
     max_length: int,
+    truncation: Truncation,
     count: Count,
 ) -> list[Example]:
-    """Encode each completion after its prompt."""
+    """Encode each completion after its prompt.
+
+    Raises:
+        ConfigError: see `truncate`.
+    """
     by_id = {p.id: p for p in prompts}
     examples = []
     for completion in completions:
         try:
-            example = encoder.example(by_id[completion.prompt_id], completion, max_length)
+            whole = [encoder.example(by_id[completion.prompt_id], completion)]
+            kept = truncate(whole, max_length, truncation)
         except Unusable as reason:
             count(f"skipped: {reason}", 1)
             continue
-        if example.cut:
-            count("cut to max_length", 1)
-        examples.append(example)
+        _count_cut(whole, kept, count)
+        examples += kept
     return examples
 
 
@@ -38,24 +45,41 @@ def encode_preferences(
     prompts: Sequence[Prompt],
     preferences: Sequence[Preference],
     max_length: int,
+    truncation: Truncation,
     count: Count,
 ) -> list[PairExample]:
-    """Encode both sides of each preference after their prompt; one unusable side drops the preference."""
+    """Encode both sides of each preference after their prompt; one unusable side drops the preference.
+
+    Raises:
+        ConfigError: see `truncate`.
+    """
     by_id = {p.id: p for p in prompts}
     pairs = []
     for preference in preferences:
         prompt = by_id[preference.prompt_id]
         try:
-            chosen, rejected = (
-                encoder.example(prompt, side, max_length) for side in (preference.chosen, preference.rejected)
-            )
+            whole = [encoder.example(prompt, side) for side in (preference.chosen, preference.rejected)]
+            kept = truncate(whole, max_length, truncation)
         except Unusable as reason:
             count(f"skipped: {reason}", 1)
             continue
+        chosen, rejected = kept
         if chosen.completion_ids == rejected.completion_ids:
             count("skipped: chosen and rejected are the same after cutting", 1)
             continue
-        if chosen.cut or rejected.cut:
-            count("cut to max_length", 1)
+        _count_cut(whole, kept, count)
         pairs.append(PairExample(preference.id, chosen, rejected, preference.weight))
     return pairs
+
+
+def _count_cut(whole: Sequence[Example], kept: Sequence[Example], count: Count) -> None:
+    """Count what was cut from examples that share a prompt: that prompt once, and each completion."""
+    from_prompt = len(whole[0].prompt_ids) - len(kept[0].prompt_ids)
+    if from_prompt:
+        count("prompts cut", 1)
+        count("tokens cut from prompts", from_prompt)
+    for before, after in zip(whole, kept, strict=True):
+        from_completion = len(before.completion_ids) - len(after.completion_ids)
+        if from_completion:
+            count("completions cut", 1)
+            count("tokens cut from completions", from_completion)

@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tutelage.errors import TrainingError
 from tutelage.inputs import Model
 from tutelage.store import Made, Work
+from tutelage.train import parallel
+from tutelage.train.blocks import checkpoint_activations, transformer_blocks
 from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, save_checkpoint
 from tutelage.train.encode import Encoder
 from tutelage.train.held_out import Evaluation, Sampler
-from tutelage.train.loop import RESUME, Objective, Observer, Plan, T, Trainer
+from tutelage.train.layout import fit_layout
+from tutelage.train.loop import Objective, Observer, Plan, Trainer
+from tutelage.train.memory import check_memory
+from tutelage.train.resume import RESUME
+from tutelage.train.rows import Item, T
+from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 from tutelage.train.trackers import RUN_ID, open_trackers
+
+S = TypeVar("S", bound=Scorer)
+
+
+def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Training) -> S:
+    """Return `model` ready to train on `items`: layers wrapped, weights sharded, rows laid out so as to be exact.
+
+    Raises:
+        ModelError: the architecture cannot be trained here.
+        TrainingError: it would not fit into memory.
+    """
+    check_memory(model, settings, items, parallel.num_processes())
+    if settings.activation_checkpointing != "off":
+        checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
+    if settings.compile:
+        for block in transformer_blocks(model):
+            block.compile()
+    scorer = kind(model)
+    parallel.shard(scorer, settings.precision, settings.shard_over)
+    longest = max((b.num_tokens for item in items for b in item.branches), default=0)
+    fit_layout(scorer, longest, settings.rows, settings.precision)
+    return scorer
 
 
 def fit(
     source: Model,
-    model: Any,
+    scorer: Scorer,
     encoder: Encoder,
     items: Sequence[T],
     objective: Objective[T],
@@ -27,7 +56,7 @@ def fit(
     held_out: Sequence[T] = (),
     sampler: Sampler | None = None,
 ) -> Made:
-    """Train `model` (loaded from `source`) in `work`'s folder and save checkpoint/ there.
+    """Train what `scorer` holds (loaded from `source`) in `work`'s folder and save checkpoint/ there.
 
     `held_out` is evaluated meanwhile (eval.jsonl), and `sampler` completes prompts then (samples.jsonl).
 
@@ -36,22 +65,33 @@ def fit(
         StoreError: the disk is full.
         KeyboardInterrupt: asked to stop; the next call goes on.
     """
-    if not items:
-        counts = "; ".join(f"{num} {what}" for what, num in work.counts.items())
-        raise TrainingError(f"there is nothing to train on: {counts}")
     for name in (RESUME, RUN_ID):
         work.remove_when_finished(work.path / name)
+    shown_by = settings.trackers if parallel.is_first() else ()
     run_name = f"{work.stage}-{work.path.name}"
-    trackers = open_trackers(settings.trackers, work.path, run_name, work.identity, settings.project)
+    trackers = open_trackers(shown_by, work.path, run_name, work.identity, settings.project)
     plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
-    evaluation = Evaluation(model, held_out, objective, settings, plan, work.path, trackers, sampler)
+    evaluation = Evaluation(scorer, held_out, objective, settings, plan, work.path, trackers, sampler)
     observers: list[Observer] = [trackers, evaluation] if held_out else [trackers]
-    trainer = Trainer(model, items, objective, settings, work.path, observers)
+    trainer = Trainer(scorer, items, objective, settings, work.path, observers)
     try:
         steps = trainer.run(work.stage)
-        save_checkpoint(model, encoder, work.path / CHECKPOINT)
+        save_checkpoint(scorer, encoder, work.path / CHECKPOINT)
     finally:
         trackers.close()
     work.count("steps", steps)
+    parallel.wait_for_all()
     summary = trainer.last_metrics() | evaluation.last()
     return Made(checkpoint=checkpoint_record(source, encoder, steps), summary=summary)
+
+
+def something(items: Sequence[T], work: Work) -> Sequence[T]:
+    """Return `items`, of which there must be some.
+
+    Raises:
+        TrainingError: says what became of everything that was given.
+    """
+    if not items:
+        counts = "; ".join(f"{num} {what}" for what, num in work.counts.items())
+        raise TrainingError(f"there is nothing to train on: {counts}")
+    return items

@@ -15,10 +15,13 @@ import torch
 
 from tutelage.progress import say
 from tutelage.records import Completion, Prompt
-from tutelage.train.logps import split_by_budget
-from tutelage.train.loop import Objective, Plan, T, autocast
+from tutelage.train import parallel
+from tutelage.train.loop import Objective, Plan
+from tutelage.train.precision import autocast
+from tutelage.train.rows import T, chunks
+from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
-from tutelage.train.step_rows import append_rows, keep_rows
+from tutelage.train.step_rows import append_rows, finite, keep_rows
 from tutelage.train.trackers import Trackers
 
 EVALUATIONS, SAMPLES = "eval.jsonl", "samples.jsonl"
@@ -29,29 +32,35 @@ Sampler = Callable[[], Sequence[tuple[Prompt, Completion]]]
 
 
 @torch.no_grad()
-def evaluate(objective: Objective[T], model: Any, items: Sequence[T], settings: Training) -> dict[str, float]:
+def evaluate(objective: Objective[T], scorer: Scorer, items: Sequence[T], settings: Training) -> dict[str, float]:
     """Return the loss of `items` as if they were one batch, and every metric, all under names that begin with eval/.
 
-    What an objective on pairs calls rewards/accuracies is also eval/accuracy, (0 to 1).
+    What an objective on pairs calls rewards/accuracies is also eval/accuracy, from 0 to 1. Every process computes
+    a share; all get everything.
     """
+    shares = list(chunks(items, scorer.sizes(items), settings.micro_batch_tokens))
+    size, rank = parallel.num_processes(), parallel.rank()
     found: dict[str, float] = {}
-    for micro in split_by_budget(items, lambda item: item.num_tokens, settings.micro_batch_tokens):
-        with autocast(model.device, settings.precision):
-            loss, parts = objective(model, micro, items)
+    for start in range(0, len(shares), size):
+        # the last round may have too few: whoever has none goes along, as sharded weights are gathered by all
+        ours = min(start + rank, len(shares) - 1)
+        with autocast(scorer.device, settings.precision):
+            loss, parts = objective(scorer, shares[ours], items)
         for name, part in {"loss": float(loss), **parts}.items():
-            found[name] = found.get(name, 0.0) + part
+            found[name] = found.get(name, 0.0) + (part if ours == start + rank else 0.0)
+    found = parallel.sums(found)
     if ACCURACY in found:
         found["accuracy"] = found[ACCURACY]
     return {f"eval/{name}": value for name, value in found.items()}
 
 
 @contextmanager
-def undisturbed(model: torch.nn.Module, device: torch.device) -> Iterator[None]:
+def undisturbed(scorer: Scorer) -> Iterator[None]:
     """Switch dropout off, and give the random state and every module's mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    modes = [(module, module.training) for module in scorer.modules()]
+    scorer.eval()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with torch.random.fork_rng([scorer.device] if scorer.device.type == "cuda" else []):
             yield
     finally:
         for module, mode in modes:
@@ -67,7 +76,7 @@ class Evaluation(Generic[T]):
 
     def __init__(
         self,
-        model: Any,
+        scorer: Scorer,
         items: Sequence[T],
         objective: Objective[T],
         settings: Training,
@@ -76,7 +85,7 @@ class Evaluation(Generic[T]):
         trackers: Trackers,
         sampler: Sampler | None = None,
     ) -> None:
-        self.model, self.items, self.objective = model, items, objective
+        self.scorer, self.items, self.objective = scorer, items, objective
         self.settings, self.plan, self.folder = settings, plan, folder
         self.trackers, self.sampler = trackers, sampler
         self.rows: list[dict[str, Any]] = []
@@ -88,9 +97,11 @@ class Evaluation(Generic[T]):
 
     def start(self, step: int) -> None:
         """Take up what a run left that had saved `step` steps (0: a new run), and do what it had not come to."""
-        self.rows = keep_rows(self.folder / EVALUATIONS, step)
-        # An evaluation counts when its row is there, which comes after its samples.
-        keep_rows(self.folder / SAMPLES, self.rows[-1]["step"] if self.rows else -1)
+        if parallel.is_first():
+            self.rows = keep_rows(self.folder / EVALUATIONS, step)
+            # An evaluation counts when its row is there, which comes after its samples.
+            keep_rows(self.folder / SAMPLES, self.rows[-1]["step"] if self.rows else -1)
+        self.rows = parallel.from_first(self.rows)
         self._evaluate_if_due(step)
 
     def after_step(self, step: int, row: dict[str, Any]) -> None:
@@ -113,23 +124,21 @@ class Evaluation(Generic[T]):
     def _evaluate_if_due(self, step: int) -> None:
         if not self.is_due(step) or any(row["step"] == step for row in self.rows):
             return
-        with undisturbed(self.model, self.model.device):
-            found = evaluate(self.objective, self.model, self.items, self.settings)
+        with undisturbed(self.scorer):
+            found = evaluate(self.objective, self.scorer, self.items, self.settings)
             drawn = self.sampler() if self.sampler is not None else []
         if drawn:
             found["eval/ended"] = sum(c.stop_reason == "stop" for _, c in drawn) / len(drawn)
             found["eval/num_tokens"] = sum(c.usage.output_tokens for _, c in drawn) / len(drawn)
-            self._write_samples(step, drawn)
-        row = {"step": step, "epoch": step / self.plan.steps_per_epoch, **found}
-        self.rows += append_rows(self.folder / EVALUATIONS, [row])
-        self.trackers.log(found, step)
-        accuracy = f", eval/accuracy {found['eval/accuracy']:.3f}" if "eval/accuracy" in found else ""
-        say(f"  step {step}: eval/loss {found['eval/loss']:.4f}{accuracy}")
+        row = finite({"step": step, "epoch": step / self.plan.steps_per_epoch, **found})
+        self.rows.append(row)
+        if parallel.is_first():
+            self._write(row, drawn)
 
-    def _write_samples(self, step: int, drawn: Sequence[tuple[Prompt, Completion]]) -> None:
-        rows = [
+    def _write(self, row: dict[str, Any], drawn: Sequence[tuple[Prompt, Completion]]) -> None:
+        step = row["step"]
+        samples = [
             {
-                "step": step,
                 "prompt_id": prompt.id,
                 "prompt": prompt.text,
                 "completion": completion.text,
@@ -138,6 +147,10 @@ class Evaluation(Generic[T]):
             }
             for prompt, completion in drawn
         ]
-        append_rows(self.folder / SAMPLES, rows)
-        columns = [name for name in rows[0] if name != "step"]
-        self.trackers.table("samples", columns, [[row[name] for name in columns] for row in rows], step)
+        if samples:
+            append_rows(self.folder / SAMPLES, [{"step": step, **sample} for sample in samples])
+            self.trackers.table("samples", list(samples[0]), [list(sample.values()) for sample in samples], step)
+        append_rows(self.folder / EVALUATIONS, [row])
+        self.trackers.log(row, step)
+        figures = [f"{name} {row[name]:.4g}" for name in ("eval/loss", "eval/accuracy") if row.get(name) is not None]
+        say(f"  step {step}: {', '.join(figures) or 'eval/loss is not a number'}")

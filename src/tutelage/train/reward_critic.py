@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from tutelage.errors import ModelError
 from tutelage.inputs import RewardModel
-from tutelage.progress import Progress
 from tutelage.records import Completion, Prompt
+from tutelage.train import parallel
 from tutelage.train.checkpoint import (
-    cannot_load,
     check_vocabulary,
-    check_weights,
     context_length,
-    device,
     load_encoder,
+    load_weights,
     usable_length,
 )
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_completions
-from tutelage.train.logps import collate, split_by_budget
-from tutelage.train.loop import autocast
-from tutelage.train.objectives import reward_scores
-from tutelage.train.reward_model import HEADS, keep_head_exact, pad_apart_from_end
+from tutelage.train.layout import fit_layout
+from tutelage.train.precision import Precision
+from tutelage.train.reference import numbers
+from tutelage.train.reward_model import WRITING_HEADS, pad_apart_from_end
+from tutelage.train.scorer import HEADS, RewardScorer
+from tutelage.train.settings import Truncation
 
 
 def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
@@ -39,16 +40,14 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
     from transformers import AutoModelForSequenceClassification
 
     encoder = load_encoder(source)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source.folder(), revision=source.revision or "main", dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # safetensors, hub and config errors share no base class
-        raise ModelError(cannot_load(source, "reward model", error)) from None
-    if any(key.startswith(HEADS) for key in info["missing_keys"]):
+    one_label = {"num_labels": 1} if source.archive else {}  # its configuration is that of a language model
+    model, made_up = load_weights(
+        AutoModelForSequenceClassification, source, torch.float32, new=HEADS, unused=WRITING_HEADS, **one_label
+    )
+    if made_up:
         raise ModelError(
-            f"{source.path}: has no scoring head, so its scores would be random (a language model is no reward "
-            "model); train one with `tutelage reward`"
+            f"{source.archive or source.path}: has no scoring head, so its scores would be random (a language model "
+            "is no reward model); train one with `tutelage reward`"
         )
     if model.config.num_labels != 1:
         raise ModelError(
@@ -59,53 +58,51 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
             f"{source.path}: {type(model).__name__} does not read left to right; expected a classifier whose score "
             "is that of the last token of a conversation"
         )
-    check_weights(source, info, allowed=())
     pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
-    return keep_head_exact(model.to(device()).eval()), encoder
+    return model.to(parallel.device()).eval(), encoder
 
 
-@torch.no_grad()
 def score_completions(
     source: RewardModel,
     prompts: Mapping[str, Prompt],
     completions: Sequence[Completion],
     max_length: int | None,
     micro_batch_tokens: int,
-    precision: Literal["auto", "float32", "bfloat16"],
+    precision: Precision,
     count: Callable[[str, int], None],
 ) -> dict[str, float]:
     """Return the score of each completion, by its id; one that cannot be encoded has none, and is counted.
 
-    As in training, a completion that is longer than `max_length` (prompt and completion, in tokens; None: as
-    the reward stage trained the model, or else its whole context) is cut there, its last token is scored
-    instead of its end, and it is counted. Completions that are the same tokens are scored once.
+    Prompt and completion may have `max_length` tokens (None: as the reward stage trained the model, or else its
+    whole context). What happens to more is what happened in training (for a model from elsewhere, the completion's
+    end is cut): if a completion is cut, its last token is scored instead of its end; if it is left out, it has
+    no score. Completions that are the same tokens are scored once. Each is cut by itself: where the longer of a
+    pair decided for both (truncation=original), the shorter may keep what it lost in training.
 
     Raises:
         ModelError: see `load_reward_critic`.
+        ConfigError: `max_length` does not hold the prompts that the reward stage's truncation leaves.
     """
     model, encoder = load_reward_critic(source)
-    length = usable_length(model, max_length or _trained_length(source) or context_length(model))
-    examples = encode_completions(encoder, list(prompts.values()), completions, length, count)
+    made = source.artifact()
+    trained = {} if made is None else made.record.config
+    length = usable_length(model, max_length or trained.get("max_length") or context_length(model))
+    truncation = Truncation(**trained.get("truncation", {}))
+    examples = encode_completions(encoder, list(prompts.values()), completions, length, truncation, count)
+    if source.archive:  # the research code padded with the end of turn: its scores are of the token before it
+        examples = [_without_end(e, encoder.end_id) for e in examples]
     alike: dict[tuple[int, ...], list[Example]] = {}
     for example in examples:
         alike.setdefault(example.prompt_ids + example.completion_ids, []).append(example)
     # Sorted, so that rounding does not depend on the order that completions come in.
     firsts = [alike[ids][0] for ids in sorted(alike)]
-    scores: dict[str, float] = {}
-    with Progress("score", len(firsts), "completions") as progress:
-        for micro in split_by_budget(firsts, lambda e: e.num_tokens, micro_batch_tokens):
-            batch = collate(micro, model.device, pad=model.config.pad_token_id)
-            with autocast(model.device, precision):
-                found = reward_scores(model, batch).tolist()
-            for example, score in zip(micro, found, strict=True):
-                same = alike[example.prompt_ids + example.completion_ids]
-                scores.update(dict.fromkeys((e.id for e in same), score))
-            progress.advance(len(micro))
-    return scores
+    scorer = RewardScorer(model)
+    fit_layout(scorer, max((e.num_tokens for e in firsts), default=0), "auto", precision)
+    scores = numbers(scorer, firsts, micro_batch_tokens, precision, "score")
+    return {e.id: scores[same[0].id][0] for same in alike.values() for e in same}
 
 
-def _trained_length(source: RewardModel) -> int | None:
-    """Return the `max_length` that the reward stage trained with, if `source` is its artifact."""
-    made = source.artifact()
-    return None if made is None else int(made.record.config["max_length"])
+def _without_end(example: Example, end: int) -> Example:
+    ids = example.completion_ids
+    return replace(example, completion_ids=ids[:-1]) if ids[-1] == end else example

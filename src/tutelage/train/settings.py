@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tutelage.config import Group
 
 _RUNTIME = {"runtime": True}
+
+
+class Truncation(Group):
+    """What happens to an example that is longer than `max_length`."""
+
+    shorthand: ClassVar[str | None] = "rule"
+    rule: Literal["completion", "skip", "original"] = Field(
+        "completion",
+        description="completion: its end is cut, and then not trained on; skip: the example is left out; original: "
+        "the research code's, first the prompt to max_prompt_length, then the completions to what that leaves of "
+        "max_length, the longer of a pair deciding for both",
+    )
+    max_prompt_length: int = Field(
+        256, ge=1, description="what original cuts a prompt to", json_schema_extra={"unit": "tokens"}
+    )
+    keep: Literal["end", "start"] = Field(
+        "end", description="of a prompt that original cuts (the research code: end for ShareGPT and HH, else start)"
+    )
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        defaults = type(self).model_fields
+        for name in ("max_prompt_length", "keep"):
+            if self.rule != "original" and getattr(self, name) != defaults[name].default:
+                raise ValueError(f"truncation.{name} is read by truncation=original; {self.rule} cuts no prompt")
+        return self
 
 
 class Training(Group):
@@ -21,15 +47,18 @@ class Training(Group):
     )
     optimizer: Literal["rmsprop", "adamw"] = Field("rmsprop", description="rmsprop as in the original, or adamw")
     weight_decay: float = Field(0.0, ge=0, description="decoupled for adamw, L2 for rmsprop")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="what follows the warm-up")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "constant", description="what follows the warm-up; cosine and linear end at 0"
+    )
     warmup_steps: int = Field(0, ge=0, description="linear warm-up", json_schema_extra={"unit": "steps"})
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
     max_length: int = Field(
         512,
         ge=2,
-        description="prompt and completion together; a longer completion is cut, and then its end is not trained on",
+        description="prompt and completion together; truncation says what happens to more",
         json_schema_extra={"unit": "tokens"},
     )
+    truncation: Truncation = Field(Truncation(), description="what happens to an example longer than max_length")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of the computation (weights stay float32); auto: bfloat16 on a GPU, float32 on a CPU",
@@ -38,8 +67,33 @@ class Training(Group):
     micro_batch_tokens: int = Field(
         8192,
         ge=1,
-        description="padded tokens computed at once; lower it if memory runs out (changes rounding, nothing else)",
+        description="tokens that a device computes at once; lower it if memory runs out (changes rounding, no more)",
         json_schema_extra={"unit": "tokens", **_RUNTIME},
+    )
+    rows: Literal["auto", "shared", "packed", "padded"] = Field(
+        "auto",
+        description="how examples are laid out: packed with the prompt of a pair once, packed, or padded; each is "
+        "tried first, and one that is not exact for the model is not taken; auto: the fastest that is",
+        json_schema_extra={**_RUNTIME},
+    )
+    activation_checkpointing: Literal["off", "selective", "full"] = Field(
+        "off",
+        description="compute activations again in the backward pass instead of keeping them: of every second "
+        "layer, or of all; saves memory, takes up to a third more time",
+        json_schema_extra={**_RUNTIME},
+    )
+    compile: bool = Field(False, description="torch.compile each layer (for GPUs)", json_schema_extra={**_RUNTIME})
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes on this machine that share the work, one per GPU",
+        json_schema_extra={"unit": "processes", **_RUNTIME},
+    )
+    shard_over: int | None = Field(
+        None,
+        ge=1,
+        description="processes that share one copy of the weights, e.g. those of one node; null: all of them",
+        json_schema_extra={"unit": "processes", **_RUNTIME},
     )
     save_every_seconds: float = Field(
         10.0,
@@ -82,5 +136,15 @@ class Training(Group):
         if self.held_out == 0 and (self.eval_every or self.max_eval_examples):
             raise ValueError(
                 "eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        prompt = self.truncation.max_prompt_length
+        if self.truncation.rule == "original" and prompt >= self.max_length:
+            raise ValueError(
+                f"truncation.max_prompt_length={prompt} leaves no room for a completion within "
+                f"max_length={self.max_length}; lower the one or raise the other"
             )
         return self

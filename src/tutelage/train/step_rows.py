@@ -11,12 +11,15 @@ from typing import Any
 from tutelage.disk import write_atomically
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Append `rows` and return them as written: a number that JSON does not have (infinite, not a number) is null."""
-    written = [{name: _finite(value) for name, value in row.items()} for row in rows]
+def finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `row` with null for numbers that JSON does not have: infinite ones, and what is not a number."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append `rows`, see `finite`."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(_lines(written))
-    return written
+        file.write(_lines(rows))
 
 
 def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
@@ -39,8 +42,4 @@ def keep_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
