@@ -432,6 +432,8 @@ RUNTIME = {
     "compile",
     "devices",
     "shard_over",
+    "trackers",
+    "project",
     *(
         f"{who}.{what}"
         for who in ("teacher", "critic", "judge")
@@ -497,6 +499,7 @@ OTHER_VALUES = [
     "skip",
     "start",
     "1024",
+    "[tensorboard]",
 ]
 
 
@@ -510,6 +513,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
     words += ["loss.name=cdpo"] if stage == "dpo" else []  # the one that reads label_noise
     words += ["truncation=original"] if stage in ("sft", "dpo", "reward") else []  # the one that reads its group
+    words += ["held_out=0.1"] if stage in ("sft", "dpo") else []  # what the other settings of evaluation need
     before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):

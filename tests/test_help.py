@@ -66,7 +66,7 @@ def test_units_kinds_choices_and_meanings_are_shown() -> None:
 def test_what_does_not_change_the_result_is_marked() -> None:
     text = stage_help(stages.get("sft"))
     marked = set(re.findall(r"^ ~([\w.]+)=", text, re.MULTILINE))
-    assert marked == {"label", "artifacts", "micro_batch_tokens", "save_every_seconds"}
+    assert marked == {"label", "artifacts", "micro_batch_tokens", "save_every_seconds", "trackers", "project"}
 
 
 def test_groups_say_whether_they_are_needed_and_name_their_presets() -> None:

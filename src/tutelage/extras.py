@@ -8,6 +8,9 @@ from tutelage.errors import MissingExtraError
 
 _PACKAGES = {
     "train": ("torch", "transformers", "safetensors", "jinja2"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
     "plot": ("matplotlib",),
     "prices": ("genai_prices",),
     "azure": ("openai", "azure.identity"),

@@ -17,9 +17,9 @@ def quiet() -> bool:
 
 
 def say(text: str) -> None:
-    """Print one line of narration to standard error; results go to standard output."""
+    """Print one line of narration to standard error, in place of a live line; results go to standard output."""
     if not quiet():
-        print(text, file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
 
 def human_seconds(seconds: float) -> str:

@@ -45,7 +45,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(tmp_path: Path) 
 
 def test_a_stopped_run_goes_on_after_its_last_whole_batch(tmp_path: Path, monkeypatch: Any) -> None:
     whole = sample(MINIATURE, PROMPTS, DRAWING, 2, work(tmp_path, "whole"))
-    stopped, draw, calls = work(tmp_path, "stopped"), module._draw_batch, []
+    stopped, draw, calls = work(tmp_path, "stopped"), module.draw_batch, []
 
     def draw_and_stop(*args: Any) -> Any:
         calls.append(1)
@@ -53,7 +53,7 @@ def test_a_stopped_run_goes_on_after_its_last_whole_batch(tmp_path: Path, monkey
             raise KeyboardInterrupt
         return draw(*args)
 
-    monkeypatch.setattr(module, "_draw_batch", draw_and_stop)
+    monkeypatch.setattr(module, "draw_batch", draw_and_stop)
     with pytest.raises(KeyboardInterrupt):
         sample(MINIATURE, PROMPTS, DRAWING, 2, stopped)
     path = stopped.path / PARTIAL
@@ -105,12 +105,12 @@ def test_no_usable_prompt_is_an_error(tmp_path: Path) -> None:
 def test_the_partial_file_holds_whole_records(tmp_path: Path, monkeypatch: Any) -> None:
     w = work(tmp_path)
     seen = []
-    draw = module._draw_batch
+    draw = module.draw_batch
 
     def spy(*args: Any) -> Any:
         seen.append(len(read_rows(w.path / PARTIAL, module.Completion)))
         return draw(*args)
 
-    monkeypatch.setattr(module, "_draw_batch", spy)
+    monkeypatch.setattr(module, "draw_batch", spy)
     sample(MINIATURE, PROMPTS, DRAWING, 1, w)
     assert seen == [0, 5]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -43,3 +44,30 @@ def position(prompt_id: str, seed: int | str) -> float:
 def in_share(prompt_id: str, share: tuple[float, float], seed: int | str) -> bool:
     """True if the prompt falls into the share [from, to). Shares that do not overlap have no prompt in common."""
     return share[0] <= position(prompt_id, seed) < share[1]
+
+
+class OfPrompt(Protocol):
+    """A row that belongs to a prompt."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def prompt_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=OfPrompt)
+
+
+def hold_out(rows: Sequence[T], share: float, seed: int) -> tuple[list[T], list[T]]:
+    """Split `rows` into those to train on, in their order, and those of the `share` of prompts that is held out.
+
+    Which prompts those are depends on `seed` alone: adding or moving rows moves no prompt. The held-out rows
+    come in the seeded order of their prompts, so that the first of them are a fair sample of all.
+    """
+    # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
+    order = f"held out, {seed}"
+    places = {prompt_id: position(prompt_id, order) for prompt_id in {row.prompt_id for row in rows}}
+    held_out = [row for row in rows if places[row.prompt_id] < share]
+    kept = [row for row in rows if places[row.prompt_id] >= share]
+    return kept, sorted(held_out, key=lambda row: (places[row.prompt_id], row.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def sample(
         path.open("a", encoding="utf-8") as file,
     ):
         for batch in batches[_num_batches(done, batches) :]:
-            made = _draw_batch(model, encoder, batch, drawing, author)
+            made = draw_batch(model, encoder, batch, drawing, author)
             file.write(dump_rows(made))
             file.flush()
             done += made
@@ -72,24 +72,39 @@ def sample(
     return sorted(done, key=lambda c: (place[c.prompt_id], c.index))
 
 
-def _draws(
-    encoder: Encoder, prompts: Sequence[Prompt], num_samples: int, max_tokens: int, context: int, work: Work
-) -> list[Draw]:
+def usable_prompts(
+    encoder: Encoder, prompts: Sequence[Prompt], max_tokens: int, context: int, count: Callable[[str, int], None]
+) -> Iterator[tuple[Prompt, tuple[int, ...]]]:
+    """Yield the prompts that can be completed, with their token ids; the others are counted.
+
+    Args:
+        max_tokens: limit of a completion; a prompt must leave room for it.
+        context: how many tokens the model can attend to.
+
+    Raises:
+        ConfigError: no prompt whatever would leave that room.
+    """
     room = context - max_tokens
     if room < 1:
         raise ConfigError(
             f"max_tokens={max_tokens} leaves no room for a prompt: the model's context is {context} tokens"
         )
-    draws = []
     for prompt in prompts:
         try:
             ids = encoder.prompt_ids(prompt)
             if len(ids) > room:
                 raise Unusable(f"the prompt is longer than the context less max_tokens ({room} tokens)")
         except Unusable as reason:
-            work.count(f"skipped: {reason}", 1)
+            count(f"skipped: {reason}", 1)
             continue
-        draws += [Draw(prompt, ids, index) for index in range(num_samples)]
+        yield prompt, ids
+
+
+def _draws(
+    encoder: Encoder, prompts: Sequence[Prompt], num_samples: int, max_tokens: int, context: int, work: Work
+) -> list[Draw]:
+    usable = usable_prompts(encoder, prompts, max_tokens, context, work.count)
+    draws = [Draw(prompt, ids, index) for prompt, ids in usable for index in range(num_samples)]
     if not draws:
         counts = ", ".join(f"{num} {what}" for what, num in work.counts.items())
         raise DataError(f"none of {len(prompts)} prompts can be sampled: {counts or 'there are none'}")
@@ -126,9 +141,10 @@ def _keep_whole_batches(path: Path, batches: Sequence[Sequence[Draw]]) -> list[C
 
 
 @torch.no_grad()
-def _draw_batch(
+def draw_batch(
     model: Any, encoder: Encoder, batch: Sequence[Draw], drawing: Drawing, author: str
 ) -> list[Completion]:
+    """Draw the completions of `batch` with a seed that depends on it and `drawing` alone."""
     width, pad = max(len(d.ids) for d in batch), pad_id(encoder)
     ids = torch.full((len(batch), width), pad)
     mask = torch.zeros_like(ids)

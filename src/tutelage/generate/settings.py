@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tutelage.config import Group
 from tutelage.records import Completion, Prompt
+from tutelage.train.settings import Training
 
 
 class Drawing(Group):
@@ -23,6 +25,24 @@ class Drawing(Group):
         description="completions drawn at once; another size draws other completions",
         json_schema_extra={"unit": "completions"},
     )
+
+
+class PolicyTraining(Training):
+    """Training of a model that writes: at every evaluation it can be watched at it."""
+
+    eval_samples: int = Field(
+        0,
+        ge=0,
+        description="so many held-out prompts are completed at each evaluation, into samples.jsonl",
+        json_schema_extra={"unit": "prompts"},
+    )
+    eval_drawing: Drawing = Field(Drawing(), description="how those completions are drawn")
+
+    @model_validator(mode="after")
+    def _samples_something(self) -> Self:
+        if self.held_out == 0 and self.eval_samples:
+            raise ValueError("eval_samples needs prompts that are held out; give held_out, such as 0.05")
+        return self
 
 
 _BYTES_PER_TOKEN = 4

@@ -9,12 +9,14 @@ from pydantic import Field, model_validator
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
 from tutelage.extras import require
+from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
+from tutelage.stages.holding_out import prompts_of, train_and_held_out
 from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
-from tutelage.train.settings import Training
+from tutelage.train.trackers import check_trackers
 
 REFERENCES = "references"
 """Folder of what references say of preferences, kept for every run that asks the same."""
@@ -49,7 +51,7 @@ class Loss(Group):
         return self
 
 
-class Config(StageConfig, Training):
+class Config(StageConfig, PolicyTraining):
     """How the policy is trained."""
 
     lr: float = Field(1e-7, gt=0, description="peak learning rate")
@@ -66,6 +68,8 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write checkpoint/ and metrics.jsonl."""
     require("train", "tutelage dpo")
+    check_trackers(config.trackers)
+    from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit, make_scorer, something
@@ -81,11 +85,14 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     pairs = something(encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count), work)
-    work.count("preferences", len(pairs))
+    train, held_out = train_and_held_out(pairs, config, "preferences", work)
     scorer = make_scorer(LogpScorer, model, pairs, config)
+    pairs = [*train, *held_out]
     pairs = with_reference(scorer, pairs, config, config.artifacts / REFERENCES, inputs.model.identity())
+    train, held_out = pairs[: len(train)], pairs[len(train) :]
     objective = DPOObjective(**config.loss.model_dump())
-    return fit(inputs.model, scorer, encoder, pairs, objective, config, work)
+    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
+    return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler)
 
 
 STAGE = Stage("dpo", Config, Inputs, body, trains=True)

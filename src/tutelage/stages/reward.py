@@ -8,23 +8,23 @@ from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
-from tutelage.data.share import in_share
-from tutelage.errors import DataError
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.measure.win_rate import mean_and_error
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
+from tutelage.stages.holding_out import train_and_held_out
 from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
 from tutelage.train.settings import Training
+from tutelage.train.trackers import check_trackers
 
 
 class Config(StageConfig, Training):
     """How the reward model is trained, and what it is tested on."""
 
     epochs: int = Field(1, ge=1, description="passes over the data")
-    held_out: float = Field(0.1, ge=0, lt=1, description="share of the prompts kept for testing")
+    held_out: float = Field(0.1, ge=0, lt=1, description="share of the prompts that is not trained on but tested")
 
 
 class Inputs(Group):
@@ -37,9 +37,10 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
     require("train", "tutelage reward")
+    check_trackers(config.trackers)
     from tutelage.train.checkpoint import load_encoder, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit, make_scorer
+    from tutelage.train.fit import fit, make_scorer, something
     from tutelage.train.objectives import reward_objective
     from tutelage.train.reference import numbers
     from tutelage.train.reward_model import load_reward_model
@@ -48,20 +49,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
     preferences, prompts = preferred.rows(PREFERENCES, Preference), preferred.rows(PROMPTS, Prompt)
-    # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
-    order = f"held out, {config.seed}"
-    held_out = {p.id for p in prompts if in_share(p.id, (0.0, config.held_out), order)}
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
     pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
-    train = [p for p in pairs if p.prompt_id not in held_out]
-    test = [p for p in pairs if p.prompt_id in held_out]
-    if not train:
-        raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
-    work.count("preferences to train on", len(train))
-    work.count("preferences held out", len(test))
+    train, test = train_and_held_out(something(pairs, work), config, "preferences", work)
     scorer = make_scorer(RewardScorer, model, pairs, config)
-    made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work)
+    made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work, test)
     if not test:
         return made
     by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials

@@ -11,13 +11,15 @@ from tutelage.data.rows import read_completions
 from tutelage.data.share import OfPrompts
 from tutelage.errors import DataError
 from tutelage.extras import require
+from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
+from tutelage.stages.holding_out import prompts_of, train_and_held_out
 from tutelage.store import Made, Work
-from tutelage.train.settings import Training
+from tutelage.train.trackers import check_trackers
 
 
-class Config(StageConfig, Training, OfPrompts):
+class Config(StageConfig, PolicyTraining, OfPrompts):
     """How the student is trained, and on which part of the prompts."""
 
     loss: Literal["token_mean", "example_sum"] = Field(
@@ -37,6 +39,8 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Train on the completions and their end-of-turn tokens; write checkpoint/ and metrics.jsonl."""
     require("train", "tutelage sft")
+    check_trackers(config.trackers)
+    from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
     from tutelage.train.fit import fit, make_scorer, something
@@ -52,9 +56,10 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
-    work.count("completions", len(examples))
+    train, held_out = train_and_held_out(examples, config, "completions", work)
     scorer = make_scorer(LogpScorer, model, examples, config)
-    return fit(inputs.model, scorer, encoder, examples, SFTObjective(config.loss), config, work)
+    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
+    return fit(inputs.model, scorer, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler)
 
 
 STAGE = Stage("sft", Config, Inputs, body, trains=True)

@@ -12,13 +12,15 @@ from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
 from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, save_checkpoint
 from tutelage.train.encode import Encoder
+from tutelage.train.held_out import Evaluation, Sampler
 from tutelage.train.layout import fit_layout
-from tutelage.train.loop import Objective, Trainer
+from tutelage.train.loop import Objective, Observer, Plan, Trainer
 from tutelage.train.memory import check_memory
 from tutelage.train.resume import RESUME
 from tutelage.train.rows import Item, T
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
+from tutelage.train.trackers import RUN_ID, open_trackers
 
 S = TypeVar("S", bound=Scorer)
 
@@ -51,21 +53,36 @@ def fit(
     objective: Objective[T],
     settings: Training,
     work: Work,
+    held_out: Sequence[T] = (),
+    sampler: Sampler | None = None,
 ) -> Made:
     """Train what `scorer` holds (loaded from `source`) in `work`'s folder and save checkpoint/ there.
+
+    `held_out` is evaluated meanwhile (eval.jsonl), and `sampler` completes prompts then (samples.jsonl).
 
     Raises:
         TrainingError: nothing to train on, or a loss that is not a number.
         StoreError: the disk is full.
         KeyboardInterrupt: asked to stop; the next call goes on.
     """
-    work.remove_when_finished(work.path / RESUME)
-    trainer = Trainer(scorer, items, objective, settings, work.path)
-    steps = trainer.run(work.stage)
-    save_checkpoint(scorer, encoder, work.path / CHECKPOINT)
+    for name in (RESUME, RUN_ID):
+        work.remove_when_finished(work.path / name)
+    shown_by = settings.trackers if parallel.is_first() else ()
+    run_name = f"{work.stage}-{work.path.name}"
+    trackers = open_trackers(shown_by, work.path, run_name, work.identity, settings.project)
+    plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
+    evaluation = Evaluation(scorer, held_out, objective, settings, plan, work.path, trackers, sampler)
+    observers: list[Observer] = [trackers, evaluation] if held_out else [trackers]
+    trainer = Trainer(scorer, items, objective, settings, work.path, observers)
+    try:
+        steps = trainer.run(work.stage)
+        save_checkpoint(scorer, encoder, work.path / CHECKPOINT)
+    finally:
+        trackers.close()
     work.count("steps", steps)
     parallel.wait_for_all()
-    return Made(checkpoint=checkpoint_record(source, encoder, steps), summary=trainer.last_metrics())
+    summary = trainer.last_metrics() | evaluation.last()
+    return Made(checkpoint=checkpoint_record(source, encoder, steps), summary=summary)
 
 
 def something(items: Sequence[T], work: Work) -> Sequence[T]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from tutelage.train.resume import ResumePoints
 from tutelage.train.rows import T, micro_batches
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
+from tutelage.train.step_rows import keep_rows
 
 Objective = Callable[[Scorer, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
 METRICS, TRAINED = "metrics.jsonl", "trained.jsonl"
@@ -36,6 +36,16 @@ METRICS, TRAINED = "metrics.jsonl", "trained.jsonl"
 @lru_cache(maxsize=1)  # every step of an epoch asks for it
 def _order(num_items: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_items, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+
+
+class Observer(Protocol):
+    """What is told of training while it goes on. It must leave weights and random state as they are."""
+
+    def start(self, step: int) -> None:
+        """Training is about to go on after `step` steps (0: to begin); later ones will be done again."""
+
+    def after_step(self, step: int, row: dict[str, Any]) -> None:
+        """`step` steps are done; `row` is what metrics.jsonl says of the last one."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +103,16 @@ class Trainer(Generic[T]):
     """
 
     def __init__(
-        self, scorer: Scorer, items: Sequence[T], objective: Objective[T], settings: Training, folder: Path
+        self,
+        scorer: Scorer,
+        items: Sequence[T],
+        objective: Objective[T],
+        settings: Training,
+        folder: Path,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.scorer, self.items, self.objective = scorer, items, objective
-        self.settings, self.folder = settings, folder
+        self.settings, self.folder, self.observers = settings, folder, observers
         self.plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
         self.optimizer = make_optimizer(scorer.parameters(), settings)
         self.resume = ResumePoints(folder, scorer.model, self.optimizer)
@@ -119,6 +135,8 @@ class Trainer(Generic[T]):
             self._metrics_file(first) as write,
             Progress(name, total, "steps", done=first) as progress,
         ):
+            for observer in self.observers:
+                observer.start(first)
             for step in range(first, total):
                 row, stopping = self._step(step, bool(stop))
                 write(row)
@@ -127,6 +145,8 @@ class Trainer(Generic[T]):
                 if stopping or self._save_is_due():
                     self.resume.save(done)
                     self.saved_at = time.monotonic()
+                for observer in self.observers:  # after the save: who asked to stop loses nothing by an evaluation
+                    observer.after_step(done, row)
                 if stopping:
                     self.resume.finish()
                     raise KeyboardInterrupt
@@ -147,7 +167,7 @@ class Trainer(Generic[T]):
             return
         rows = [Trained(id=i.id, prompt_id=i.prompt_id, num_tokens=i.num_tokens) for i in self.items]
         write_atomically(self.folder / TRAINED, dump_rows(rows))
-        _keep_metrics(self.folder / METRICS, first)
+        keep_rows(self.folder / METRICS, first)
         with (self.folder / METRICS).open("a", encoding="utf-8", buffering=1) as file:
             yield lambda row: print(json.dumps(row), file=file)
 
@@ -215,20 +235,3 @@ class Trainer(Generic[T]):
         waited = time.monotonic() - self.saved_at
         due = waited >= max(self.settings.save_every_seconds, 20 * self.resume.seconds)
         return parallel.from_first(due)
-
-
-def _keep_metrics(path: Path, steps: int) -> None:
-    """Drop rows of steps that a killed run did after its last save: they will be done again."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the line the kill tore
-        if row["step"] <= steps:
-            kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), "utf-8")
-    shutil.move(temporary, path)

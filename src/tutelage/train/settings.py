@@ -101,6 +101,43 @@ class Training(Group):
         description="how often progress is saved for resuming (never more than a twentieth of the time)",
         json_schema_extra={"unit": "seconds", **_RUNTIME},
     )
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the prompts that is not trained on: the loss on it is measured while training",
+    )
+    eval_every: int | None = Field(
+        None,
+        ge=1,
+        description="how often (and before the first step, and after the last); null: after each epoch",
+        json_schema_extra={"unit": "steps"},
+    )
+    max_eval_examples: int | None = Field(
+        None,
+        ge=1,
+        description="at most so many of the held-out ones are evaluated",
+        json_schema_extra={"unit": "examples"},
+    )
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        (),
+        description="where progress is shown beside metrics.jsonl and eval.jsonl, which are always written",
+        json_schema_extra={**_RUNTIME},
+    )
+    project: str = Field(
+        "tutelage",
+        pattern=r"^[\w.+-]{1,80}$",
+        description="what wandb and trackio list the run under",
+        json_schema_extra={**_RUNTIME},
+    )
+
+    @model_validator(mode="after")
+    def _evaluates_something(self) -> Self:
+        if self.held_out == 0 and (self.eval_every or self.max_eval_examples):
+            raise ValueError(
+                "eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leaves_room(self) -> Self:
