@@ -86,6 +86,13 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def with_perplexity(means: dict[str, float]) -> dict[str, float]:
+    """Return `means` with the perplexity beside each mean NLL of a token, which has to be whole to be exp'ed."""
+    names = [name for name in means if name.startswith("nll_per_token")]
+    # e^700 is about the largest float
+    return means | {n.replace("nll_per_token", "perplexity"): math.exp(min(means[n], 700.0)) for n in names}
+
+
 class Trainer(Generic[T]):
     """Trains what `scorer` holds on `items` in `folder`, from wherever an interrupted run left off.
 
@@ -123,7 +130,7 @@ class Trainer(Generic[T]):
                 row, stopping = self._step(step, bool(stop))
                 write(row)
                 done = step + 1
-                progress.advance(1, f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s")
+                progress.advance(1, self._note(row))
                 if stopping or self._save_is_due():
                     self.resume.save(done)
                     self.saved_at = time.monotonic()
@@ -133,6 +140,11 @@ class Trainer(Generic[T]):
         self.resume.save(done)
         self.resume.finish()
         return total
+
+    def _note(self, row: dict[str, Any]) -> str:
+        """Return the line of progress: the loss, what the objective finds worth a look, and the speed."""
+        shown = "".join(f"{label} {row[name]:.2f}, " for name, label in getattr(self.objective, "shown", ()))
+        return f"loss {row['loss']:.4f}, {shown}{row['tokens_per_second']:,.0f} tokens/s"
 
     def last_metrics(self) -> dict[str, float]:
         """Return the last row of metrics.jsonl without what depends on the machine's speed."""
@@ -180,7 +192,7 @@ class Trainer(Generic[T]):
             "tokens": tokens,
             "tokens_per_second": tokens / seconds,
             "examples_per_second": len(batch) / seconds,
-            **found,
+            **with_perplexity(found),
         }, stopping
 
     def _backward(self, batch: list[T]) -> tuple[dict[str, float], list[T]]:
@@ -188,12 +200,16 @@ class Trainer(Generic[T]):
         sums: dict[str, float] = {"loss": 0.0}
         bad: list[T] = []
         sizes, budget = self.scorer.sizes(batch), self.settings.micro_batch_tokens
-        shares = micro_batches(batch, sizes, budget, parallel.num_processes())
-        for micro in shares[parallel.rank()]:
+        ours = micro_batches(batch, sizes, budget, parallel.num_processes())[parallel.rank()]
+        objective = self.objective
+        if prepare := getattr(objective, "prepare", None):
+            with autocast(self.scorer.device, self.settings.precision):
+                objective = prepare(self.scorer, ours, batch)
+        for micro in ours:
             # with nothing to do a process still goes along, as sharded weights are gathered by all of them
             share = float(bool(micro))
             with autocast(self.scorer.device, self.settings.precision):
-                value, parts = self.objective(self.scorer, micro or batch[:1], batch)
+                value, parts = objective(self.scorer, micro or batch[:1], batch)
             (value * share).backward()  # type: ignore[no-untyped-call]
             loss = float(value.detach())
             if not math.isfinite(loss):
