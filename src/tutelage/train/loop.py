@@ -86,6 +86,21 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def prepared(
+    objective: Objective[T], scorer: Scorer, ours: Sequence[Sequence[T]], batch: Sequence[T], settings: Training
+) -> Objective[T]:
+    """Return `objective` as it is to be called on `batch`: some have to know something of the whole batch first.
+
+    Args:
+        ours: this process's micro-batches, as many as any other's; some may be empty.
+    """
+    prepare: Callable[..., Objective[T]] | None = getattr(objective, "prepare", None)
+    if prepare is None:
+        return objective
+    with autocast(scorer.device, settings.precision):
+        return prepare(scorer, ours, batch)
+
+
 def with_perplexity(means: dict[str, float]) -> dict[str, float]:
     """Return `means` with the perplexity beside each mean NLL of a token, which has to be whole to be exp'ed."""
     names = [name for name in means if name.startswith("nll_per_token")]
@@ -201,10 +216,7 @@ class Trainer(Generic[T]):
         bad: list[T] = []
         sizes, budget = self.scorer.sizes(batch), self.settings.micro_batch_tokens
         ours = micro_batches(batch, sizes, budget, parallel.num_processes())[parallel.rank()]
-        objective = self.objective
-        if prepare := getattr(objective, "prepare", None):
-            with autocast(self.scorer.device, self.settings.precision):
-                objective = prepare(self.scorer, ours, batch)
+        objective = prepared(self.objective, self.scorer, ours, batch, self.settings)
         for micro in ours:
             # with nothing to do a process still goes along, as sharded weights are gathered by all of them
             share = float(bool(micro))
