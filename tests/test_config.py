@@ -340,10 +340,36 @@ def test_a_plain_value_stands_for_the_path() -> None:
 
 
 def test_every_preset_of_the_package_is_valid_settings() -> None:
-    for name in ("dpo", "ipo"):
+    for name in ("dpo", "ipo", "simpo", "orpo", "kto"):
         assert isinstance(settings_of("dpo", f"loss={name}").loss, Loss)
     for name in ("openai", "anthropic", "local"):
         assert settings_of("label", f"critic={name}", "critic.model=m").critic.model == "m"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["loss.gamma=2"], "gamma is read by simpo; sigmoid does not read it: leave it out"),
+        (["loss.name=ipo", "loss.label_noise=0.1"], "label_noise is read by cdpo, rdpo, robust; ipo does not"),
+        (["loss.name=ipo", "loss.importance_correction=true"], "read by sigmoid, cdpo, rdpo, robust; ipo does not"),
+        (["loss=simpo", "loss.reference_free=true"], "reference_free is read by .*; simpo does not read it"),
+        (["loss=orpo", "loss.beta=0.1"], "beta is read by .*; orpo does not read it"),
+        (["loss=kto", "loss.sft_reg=1", "loss.odds_weight=1"], "sft_reg is .*; kto .*; odds_weight is read by orpo"),
+        (["loss.name=simpo", "loss.gamma=-1"], "loss.gamma"),
+    ],
+)
+def test_a_loss_refuses_settings_it_does_not_read(words: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        settings_of("dpo", *words)
+
+
+def test_a_loss_has_its_own_beta_unless_it_is_given_one() -> None:
+    """DPO's beta would make the rewards of SimPO forty times too small."""
+    names = ("sigmoid", "ipo", "simpo", "kto")
+    assert [settings_of("dpo", f"loss.name={n}").loss.beta for n in names] == [0.05, 0.05, 2.0, 0.1]
+    assert settings_of("dpo", "loss.name=simpo", "loss.beta=0.05").loss.beta == 0.05
+    for name in ("simpo", "orpo", "kto"):
+        assert settings_of("dpo", f"loss={name}") == settings_of("dpo", f"loss.name={name}")
 
 
 def test_the_defaults_of_a_group_do_not_depend_on_where_it_stands() -> None:
@@ -427,6 +453,8 @@ RUNTIME = {
     "micro_batch_tokens",
     "scoring.micro_batch_tokens",
     "save_every_seconds",
+    "checkpoint_every",
+    "keep_checkpoints",
     "rows",
     "activation_checkpointing",
     "compile",
@@ -485,6 +513,7 @@ OTHER_VALUES = [
     "example_sum",
     "padded",
     "full",
+    "best",
     "random",
     "first",
     "true",
@@ -503,6 +532,16 @@ OTHER_VALUES = [
 ]
 
 
+READ_BY = {
+    "loss.label_noise": "cdpo",
+    "loss.gamma": "simpo",
+    "loss.odds_weight": "orpo",
+    "loss.desirable_weight": "kto",
+    "loss.undesirable_weight": "kto",
+}
+"""The loss that reads a setting, where it is not the default one."""
+
+
 @pytest.mark.parametrize("stage", stages.WHAT)
 def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(stage: str, tmp_path: Path) -> None:
     template = tmp_path / "other.txt"
@@ -511,15 +550,15 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge", "audit": "critic"}.get(stage)
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
-    words += ["loss.name=cdpo"] if stage == "dpo" else []  # the one that reads label_noise
     words += ["truncation=original"] if stage in ("sft", "dpo", "reward") else []  # the one that reads its group
     words += ["held_out=0.1"] if stage in ("sft", "dpo") else []  # what the other settings of evaluation need
-    before = settings_of(stage, *words)
     tried = 0
     for key, field in fields_of(config):
+        given = [*words, f"loss.name={READ_BY[key]}"] if stage == "dpo" and key in READ_BY else words
+        before = settings_of(stage, *given)
         for other in (*OTHER_VALUES, template):
             try:
-                after = settings_of(stage, *words, f"{key}={other}")
+                after = settings_of(stage, *given, f"{key}={other}")
             except ConfigError:
                 continue
             if after != before:

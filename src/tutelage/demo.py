@@ -30,6 +30,7 @@ from tutelage.records import Completion, Prompt
 from tutelage.report.bars import draw_bars
 from tutelage.stages import dpo, evaluate, label, prefer, sample, sft, teach
 from tutelage.stages.judging import Critic, Judging
+from tutelage.stages.loss import Loss
 from tutelage.store import Artifact
 
 CriticName = Literal["critic", "critic_unbiased", "critic_biased", "critic_noisy"]
@@ -126,7 +127,7 @@ class Demo:
         )
         labelled = label.run(asking, label.Inputs(completions=rows(sampled)))
         preferred = prefer.run(prefer.Config(**common), prefer.Inputs(verdicts=finished(labelled)))
-        config = dpo.Config(**common, **self.training(5e-4, epochs=2), loss=dpo.Loss(beta=0.1))
+        config = dpo.Config(**common, **self.training(5e-4, epochs=2), loss=Loss(beta=0.1))
         return dpo.run(config, dpo.Inputs(model=model(student), preferences=finished(preferred)))
 
     def evaluate(self, name: str, baseline: Artifact, **policy: Any) -> Artifact:

@@ -43,8 +43,8 @@ from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit", "panel")
 RECORD = "record.json"
-TRACKER_FOLDERS = ("tensorboard", "wandb")
-"""Folders of an artifact in which other programs keep what they show, with times and names of machines."""
+ASIDE = ("metrics.jsonl", "checkpoints", "tensorboard", "wandb")
+"""What an artifact holds beside its result: speeds, models on the way, what other programs keep to show it."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -256,7 +256,7 @@ class Work:
 
     def _content(self) -> str:
         """The hash of what was made: rows and weights, without timings."""
-        apart = {RECORD, "metrics.jsonl", ".lock", *TRACKER_FOLDERS, *(path.name for path in self._temporary)}
+        apart = {RECORD, ".lock", *ASIDE, *(path.name for path in self._temporary)}
         files = (p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
         made = sorted(p for p in files if p.relative_to(self.path).parts[0] not in apart)
         return digest([[str(p.relative_to(self.path)), file_hash(p)] for p in made], 64)

@@ -124,7 +124,8 @@ def test_of_pairs_every_metric_is_there_and_the_accuracy_under_a_name_of_its_own
     scorer, objective = LogpScorer(tiny.model("llama", 64).eval()), DPOObjective("sigmoid", beta=0.1)
     _, metrics = objective(scorer, PAIRS, PAIRS)
     found = evaluate(objective, scorer, PAIRS, settings(micro_batch_tokens=20))
-    assert found.keys() == {"eval/loss", "eval/accuracy", *(f"eval/{name}" for name in metrics)}
+    named = {"loss", "accuracy", "perplexity/chosen", *metrics}
+    assert found.keys() == {f"eval/{name}" for name in named}
     assert found["eval/accuracy"] == found["eval/rewards/accuracies"]
     right = [objective(scorer, [pair], [pair])[1]["rewards/accuracies"] for pair in PAIRS]
     assert found["eval/accuracy"] == pytest.approx(sum(right) / len(PAIRS))

@@ -1,10 +1,8 @@
-"""preferences -> a policy that has learnt them (Rafailov et al. 2023, arXiv 2305.18290)."""
+"""preferences -> a policy that has learnt them: by DPO (Rafailov et al. 2023, arXiv 2305.18290), or another loss."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
@@ -14,41 +12,13 @@ from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import prompts_of, train_and_held_out
+from tutelage.stages.loss import Loss
 from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
 from tutelage.train.trackers import check_trackers
 
 REFERENCES = "references"
 """Folder of what references say of preferences, kept for every run that asks the same."""
-NOISY = ("cdpo", "rdpo", "robust")
-
-
-class Loss(Group):
-    """What DPO minimises."""
-
-    preset_group: ClassVar[str | None] = "loss"
-    name: Literal["sigmoid", "ipo", "ipo_mean", "cdpo", "rdpo", "robust"] = Field(
-        "sigmoid",
-        description="sigmoid: DPO's own; ipo: on summed log-probabilities, ipo_mean: per token; cdpo, rdpo: for "
-        "labels of which the share label_noise is wrong; robust: the original's form of cdpo (divided by beta)",
-    )
-    beta: float = Field(0.05, gt=0, description="how strongly the policy is held to the reference (paper: 0.05)")
-    label_noise: float = Field(
-        0.0, ge=0, lt=0.5, description="share of labels taken to be wrong, for cdpo, rdpo and robust"
-    )
-    reference_free: bool = Field(False, description="the loss ignores the reference; the metrics do not")
-    importance_correction: bool = Field(
-        False, description="weigh each pair by policy / reference of its rejected completion (not with ipo)"
-    )
-    sft_reg: float = Field(0.0, ge=0, description="so many times -log p(chosen) is added to the loss of a pair")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.label_noise and self.name not in NOISY:
-            raise ValueError(f"label_noise is read by {', '.join(NOISY)}; {self.name} has none")
-        if self.importance_correction and self.name.startswith("ipo"):
-            raise ValueError("importance_correction is not defined for ipo; choose another loss")
-        return self
 
 
 class Config(StageConfig, PolicyTraining):
@@ -73,7 +43,6 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
     from tutelage.train.fit import fit, make_scorer, something
-    from tutelage.train.objectives import DPOObjective
     from tutelage.train.reference import with_reference
     from tutelage.train.scorer import LogpScorer
 
@@ -87,10 +56,11 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     pairs = something(encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count), work)
     train, held_out = train_and_held_out(pairs, config, "preferences", work)
     scorer = make_scorer(LogpScorer, model, pairs, config)
-    pairs = [*train, *held_out]
-    pairs = with_reference(scorer, pairs, config, config.artifacts / REFERENCES, inputs.model.identity())
-    train, held_out = pairs[: len(train)], pairs[len(train) :]
-    objective = DPOObjective(**config.loss.model_dump())
+    objective = config.loss.objective(encoder.end_id)
+    if objective.needs_reference:
+        folder = config.artifacts / REFERENCES
+        both = with_reference(scorer, [*train, *held_out], config, folder, inputs.model.identity())
+        train, held_out = both[: len(train)], both[len(train) :]
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
     return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
-from tutelage.train.objectives import PairExample
+from tutelage.train.pairs import PairExample
 from tutelage.train.settings import Truncation
 from tutelage.train.truncation import truncate
 

@@ -10,9 +10,10 @@ from tutelage.inputs import Model
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
-from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, save_checkpoint
+from tutelage.train.checkpoint import checkpoint_record
 from tutelage.train.encode import Encoder
 from tutelage.train.held_out import Evaluation, Sampler
+from tutelage.train.kept import Checkpoints
 from tutelage.train.layout import fit_layout
 from tutelage.train.loop import Objective, Observer, Plan, Trainer
 from tutelage.train.memory import check_memory
@@ -72,17 +73,18 @@ def fit(
     trackers = open_trackers(shown_by, work.path, run_name, work.identity, settings.project)
     plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
     evaluation = Evaluation(scorer, held_out, objective, settings, plan, work.path, trackers, sampler)
-    observers: list[Observer] = [trackers, evaluation] if held_out else [trackers]
+    kept = Checkpoints(scorer, encoder, settings, work.path, evaluation)
+    observers: list[Observer] = [trackers, evaluation, kept] if held_out else [trackers, kept]
     trainer = Trainer(scorer, items, objective, settings, work.path, observers)
     try:
         steps = trainer.run(work.stage)
-        save_checkpoint(scorer, encoder, work.path / CHECKPOINT)
+        step = kept.finish(steps)
     finally:
         trackers.close()
     work.count("steps", steps)
     parallel.wait_for_all()
     summary = trainer.last_metrics() | evaluation.last()
-    return Made(checkpoint=checkpoint_record(source, encoder, steps), summary=summary)
+    return Made(checkpoint=checkpoint_record(source, encoder, step), summary=summary)
 
 
 def something(items: Sequence[T], work: Work) -> Sequence[T]:

@@ -16,7 +16,7 @@ import torch
 from tutelage.progress import say
 from tutelage.records import Completion, Prompt
 from tutelage.train import parallel
-from tutelage.train.loop import Objective, Plan
+from tutelage.train.loop import Objective, Plan, prepared, with_perplexity
 from tutelage.train.precision import autocast
 from tutelage.train.rows import T, chunks
 from tutelage.train.scorer import Scorer
@@ -40,15 +40,16 @@ def evaluate(objective: Objective[T], scorer: Scorer, items: Sequence[T], settin
     """
     shares = list(chunks(items, scorer.sizes(items), settings.micro_batch_tokens))
     size, rank = parallel.num_processes(), parallel.rank()
+    # as many rounds for all: whoever has nothing goes along, as sharded weights are gathered by all
+    ours = [shares[i] if i < len(shares) else [] for i in range(rank, -(-len(shares) // size) * size, size)]
+    objective = prepared(objective, scorer, ours, items, settings)
     found: dict[str, float] = {}
-    for start in range(0, len(shares), size):
-        # the last round may have too few: whoever has none goes along, as sharded weights are gathered by all
-        ours = min(start + rank, len(shares) - 1)
+    for micro in ours:
         with autocast(scorer.device, settings.precision):
-            loss, parts = objective(scorer, shares[ours], items)
+            loss, parts = objective(scorer, micro or items[:1], items)
         for name, part in {"loss": float(loss), **parts}.items():
-            found[name] = found.get(name, 0.0) + (part if ours == start + rank else 0.0)
-    found = parallel.sums(found)
+            found[name] = found.get(name, 0.0) + (part if micro else 0.0)
+    found = with_perplexity(parallel.sums(found))
     if ACCURACY in found:
         found["accuracy"] = found[ACCURACY]
     return {f"eval/{name}": value for name, value in found.items()}

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import StoreError
 from tutelage.progress import say
 from tutelage.train import parallel
 from tutelage.train.checkpoint import CHECKPOINT, save_checkpoint
@@ -72,26 +71,3 @@ class Checkpoints:
         save_checkpoint(self.scorer, self.encoder, path)
         for old in sorted(path.parent.glob(f"{kind}-*"))[:-keep] if parallel.is_first() else ():
             shutil.rmtree(old)
-
-
-def load_back(folder: Path, weights: dict[str, Any]) -> None:
-    """Read the weights in `folder` again and compare them with those in memory, bit for bit.
-
-    transformers stores some architectures' weights under other names; those are read, and that is all.
-
-    Raises:
-        StoreError: the disk gives back something else.
-    """
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118 - it is no dictionary
-                    read = file.get_tensor(name)
-                    wanted = weights.get(name)
-                    if wanted is not None and not torch.equal(read, wanted.to("cpu", read.dtype)):
-                        raise StoreError(f"{path}: {name} is not what was written; check the disk, then run again")
-        except SafetensorError as error:
-            raise StoreError(f"{path}: cannot be read back ({error}); check the disk, then run again") from None

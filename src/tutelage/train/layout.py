@@ -17,7 +17,7 @@ from tutelage.errors import ModelError
 from tutelage.progress import say
 from tutelage.train import attention, parallel
 from tutelage.train.encode import Example
-from tutelage.train.objectives import PairExample
+from tutelage.train.pairs import PairExample
 from tutelage.train.precision import Precision, autocast
 from tutelage.train.scorer import Layout, Scorer
 

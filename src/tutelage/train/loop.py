@@ -96,6 +96,28 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def prepared(
+    objective: Objective[T], scorer: Scorer, ours: Sequence[Sequence[T]], batch: Sequence[T], settings: Training
+) -> Objective[T]:
+    """Return `objective` as it is to be called on `batch`: some have to know something of the whole batch first.
+
+    Args:
+        ours: this process's micro-batches, as many as any other's; some may be empty.
+    """
+    prepare: Callable[..., Objective[T]] | None = getattr(objective, "prepare", None)
+    if prepare is None:
+        return objective
+    with autocast(scorer.device, settings.precision):
+        return prepare(scorer, ours, batch)
+
+
+def with_perplexity(means: dict[str, float]) -> dict[str, float]:
+    """Return `means` with the perplexity beside each mean NLL of a token, which has to be whole to be exp'ed."""
+    names = [name for name in means if name.startswith("nll_per_token")]
+    # e^700 is about the largest float
+    return means | {n.replace("nll_per_token", "perplexity"): math.exp(min(means[n], 700.0)) for n in names}
+
+
 class Trainer(Generic[T]):
     """Trains what `scorer` holds on `items` in `folder`, from wherever an interrupted run left off.
 
@@ -141,18 +163,23 @@ class Trainer(Generic[T]):
                 row, stopping = self._step(step, bool(stop))
                 write(row)
                 done = step + 1
-                progress.advance(1, f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s")
+                progress.advance(1, self._note(row))
                 if stopping or self._save_is_due():
                     self.resume.save(done)
                     self.saved_at = time.monotonic()
-                for observer in self.observers:  # after the save: who asked to stop loses nothing by an evaluation
-                    observer.after_step(done, row)
-                if stopping:
+                if stopping:  # an evaluation that is due is done when the run goes on
                     self.resume.finish()
                     raise KeyboardInterrupt
+                for observer in self.observers:
+                    observer.after_step(done, row)
         self.resume.save(done)
         self.resume.finish()
         return total
+
+    def _note(self, row: dict[str, Any]) -> str:
+        """Return the line of progress: the loss, what the objective finds worth a look, and the speed."""
+        shown = "".join(f"{label} {row[name]:.2f}, " for name, label in getattr(self.objective, "shown", ()))
+        return f"loss {row['loss']:.4f}, {shown}{row['tokens_per_second']:,.0f} tokens/s"
 
     def last_metrics(self) -> dict[str, float]:
         """Return the last row of metrics.jsonl without what depends on the machine's speed."""
@@ -200,7 +227,7 @@ class Trainer(Generic[T]):
             "tokens": tokens,
             "tokens_per_second": tokens / seconds,
             "examples_per_second": len(batch) / seconds,
-            **found,
+            **with_perplexity(found),
         }, stopping
 
     def _backward(self, batch: list[T]) -> tuple[dict[str, float], list[T]]:
@@ -208,12 +235,13 @@ class Trainer(Generic[T]):
         sums: dict[str, float] = {"loss": 0.0}
         bad: list[T] = []
         sizes, budget = self.scorer.sizes(batch), self.settings.micro_batch_tokens
-        shares = micro_batches(batch, sizes, budget, parallel.num_processes())
-        for micro in shares[parallel.rank()]:
+        ours = micro_batches(batch, sizes, budget, parallel.num_processes())[parallel.rank()]
+        objective = prepared(self.objective, self.scorer, ours, batch, self.settings)
+        for micro in ours:
             # with nothing to do a process still goes along, as sharded weights are gathered by all of them
             share = float(bool(micro))
             with autocast(self.scorer.device, self.settings.precision):
-                value, parts = self.objective(self.scorer, micro or batch[:1], batch)
+                value, parts = objective(self.scorer, micro or batch[:1], batch)
             (value * share).backward()  # type: ignore[no-untyped-call]
             loss = float(value.detach())
             if not math.isfinite(loss):

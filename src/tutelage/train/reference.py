@@ -15,7 +15,7 @@ from tutelage.disk import disk_errors, write_atomically
 from tutelage.progress import Progress, say
 from tutelage.records import digest
 from tutelage.train import parallel
-from tutelage.train.objectives import PairExample
+from tutelage.train.pairs import PairExample
 from tutelage.train.precision import Precision, autocast, in_bfloat16
 from tutelage.train.rows import Item, chunks
 from tutelage.train.scorer import Scorer

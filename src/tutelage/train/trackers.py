@@ -278,4 +278,4 @@ class _Trackio:
 
     def close(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            self._finish()
+            self._finish()  # type: ignore[no-untyped-call]
