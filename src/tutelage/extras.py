@@ -8,6 +8,7 @@ from tutelage.errors import MissingExtraError
 
 _PACKAGES = {
     "train": ("torch", "transformers", "safetensors", "jinja2"),
+    "lora": ("peft",),
     "plot": ("matplotlib",),
     "prices": ("genai_prices",),
     "azure": ("openai", "azure.identity"),

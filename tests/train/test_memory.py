@@ -248,7 +248,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_each_setting_would_bring(mi
     found = {word: float(size) for word, size in re.findall(r"^  (\S+): ([\d.]+) GiB", "\n".join(changes), re.M)}
     for word, other in changed.items():
         assert found[word] == pytest.approx(other.peak / GIB, abs=0.051)
-    assert found.keys() == changed.keys() | {"lora"}
+    assert found.keys() == changed.keys() | {"lora=16"}
     assert list(found.values()) == sorted(found.values())
     assert all(line.endswith(", which fits") == (found[line.split(":")[0].strip()] <= 79) for line in changes)
 

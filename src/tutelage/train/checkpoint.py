@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from tutelage.train.template import chat_template, settled
 if TYPE_CHECKING:
     from tutelage.train.scorer import Scorer
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT, ADAPTER = "checkpoint", "adapter"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
 
 
@@ -221,25 +223,54 @@ def usable_length(model: Any, max_length: int) -> int:
 def save_checkpoint(scorer: Scorer, encoder: Encoder, folder: Path) -> None:
     """Save weights, tokenizer, chat template and generation settings as `folder`, whole or not at all.
 
-    Of sharded weights the first process gathers everything, in memory of the CPU.
+    Of sharded weights the first process gathers everything, in memory of the CPU. What LoRA trained is added to the
+    weights, in a copy.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    from tutelage.train.lora import merged
+
+    weights = parallel.whole_weights(scorer)
+    if not parallel.is_first():
+        return
+    with _whole(folder) as temporary, scorer.as_loaded() as model:
+        if model.can_generate():  # a reward model does not
+            model.generation_config.eos_token_id = encoder.end_id
+            model.generation_config.pad_token_id = pad_id(encoder)
+        with merged(model, weights) as together:
+            model.save_pretrained(temporary, state_dict=together)
+        encoder.tokenizer.save_pretrained(temporary)
+
+
+def save_adapter(scorer: Scorer, base: str, folder: Path) -> None:
+    """Save what LoRA trained beside `base` in peft's format as `folder`, whole or not at all.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    from tutelage.train.lora import write_adapter
+
+    weights = parallel.whole_weights(scorer, trained_only=True)
+    if not parallel.is_first():
+        return
+    with _whole(folder) as temporary:
+        write_adapter(scorer.model, weights, base, temporary)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Lend a folder to write into, which then takes the place of `folder`.
 
     Raises:
         StoreError: the disk is full or cannot be written.
     """
     from safetensors import SafetensorError
 
-    weights = parallel.whole_weights(scorer)
-    if not parallel.is_first():
-        return
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with scorer.as_loaded() as model:
-            if model.can_generate():  # a reward model does not
-                model.generation_config.eos_token_id = encoder.end_id
-                model.generation_config.pad_token_id = pad_id(encoder)
-            model.save_pretrained(temporary, state_dict=weights)
-        encoder.tokenizer.save_pretrained(temporary)
+        yield temporary
     except SafetensorError as error:
         raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None
     for path in temporary.iterdir():  # or a power cut could leave a finished artifact with empty weights

@@ -10,10 +10,11 @@ from tutelage.inputs import Model
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
-from tutelage.train.checkpoint import CHECKPOINT, checkpoint_record, save_checkpoint
+from tutelage.train.checkpoint import ADAPTER, CHECKPOINT, checkpoint_record, save_adapter, save_checkpoint
 from tutelage.train.encode import Encoder
 from tutelage.train.layout import fit_layout
 from tutelage.train.loop import Objective, Trainer
+from tutelage.train.lora import add_adapters
 from tutelage.train.memory import check_memory
 from tutelage.train.resume import RESUME
 from tutelage.train.rows import Item, T
@@ -27,9 +28,12 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     """Return `model` ready to train on `items`: layers wrapped, weights sharded, rows laid out so as to be exact.
 
     Raises:
+        MissingExtraError: LoRA without peft.
         ModelError: the architecture cannot be trained here.
         TrainingError: it would not fit into memory.
     """
+    if settings.lora.rank:
+        add_adapters(model, settings)
     check_memory(model, settings, items, parallel.num_processes())
     if settings.activation_checkpointing != "off":
         checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
@@ -54,6 +58,8 @@ def fit(
 ) -> Made:
     """Train what `scorer` holds (loaded from `source`) in `work`'s folder and save checkpoint/ there.
 
+    With LoRA checkpoint/ has the sum of both, and adapter/ what was trained.
+
     Raises:
         TrainingError: nothing to train on, or a loss that is not a number.
         StoreError: the disk is full.
@@ -63,6 +69,8 @@ def fit(
     trainer = Trainer(scorer, items, objective, settings, work.path)
     steps = trainer.run(work.stage)
     save_checkpoint(scorer, encoder, work.path / CHECKPOINT)
+    if settings.lora.rank:
+        save_adapter(scorer, source.archive or source.folder(), work.path / ADAPTER)
     work.count("steps", steps)
     parallel.wait_for_all()
     return Made(checkpoint=checkpoint_record(source, encoder, steps), summary=trainer.last_metrics())

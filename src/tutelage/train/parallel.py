@@ -128,10 +128,11 @@ def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None
             module.set_force_sum_reduction_for_comms(True)
 
 
-def whole_weights(scorer: Any) -> dict[str, Any] | None:
+def whole_weights(scorer: Any, trained_only: bool = False) -> dict[str, Any] | None:
     """Return the weights of the scorer's model, gathered from all processes in the first; None: as they are."""
     if num_processes() == 1:
         return None
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    return get_model_state_dict(scorer.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only)
+    return get_model_state_dict(scorer.model, options=options)
