@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -17,10 +20,11 @@ from tutelage import extras
 from tutelage.errors import ConfigError, MissingExtraError, ModelError
 from tutelage.inputs import Model
 from tutelage.stages import dpo, sft
+from tutelage.train import parallel
 from tutelage.train.checkpoint import load_encoder, load_model, save_adapter, save_checkpoint
 from tutelage.train.encode import Example
 from tutelage.train.fit import make_scorer
-from tutelage.train.loop import Trainer
+from tutelage.train.loop import METRICS, Trainer
 from tutelage.train.lora import add_adapters
 from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective, reward_objective
 from tutelage.train.reference import numbers, with_reference
@@ -110,14 +114,23 @@ def test_training_moves_the_adapters_and_not_the_base(tmp_path: Path) -> None:
             assert torch.equal(weight, start[name.replace(".base_layer", "")])
 
 
-def test_without_its_adapters_a_trained_policy_is_the_reference_to_the_bit(tmp_path: Path) -> None:
-    scorer = make_scorer(LogpScorer, tiny.small("llama"), PAIRS, settings())
-    pairs = with_reference(scorer, PAIRS, settings(), tmp_path / "references", {"model": "m"})
-    Trainer(scorer, pairs, DPOObjective("sigmoid", beta=0.1), settings(), tmp_path).run("dpo")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_without_its_adapters_a_trained_policy_is_the_reference_to_the_bit(precision: Any, tmp_path: Path) -> None:
+    config = settings(precision=precision)
+    scorer = make_scorer(LogpScorer, tiny.small("llama"), PAIRS, config)
+    pairs = with_reference(scorer, PAIRS, config, tmp_path / "references", {"model": "m"})
+    Trainer(scorer, pairs, DPOObjective("sigmoid", beta=0.1), config, tmp_path).run("dpo")
     reference = {p.id: [p.reference_chosen, p.reference_rejected] for p in pairs}
-    assert numbers(scorer, pairs, 8192, "float32", "policy") != reference
+    assert numbers(scorer, pairs, 8192, precision, "policy") != reference
     scorer.model.disable_adapters()
-    assert numbers(scorer, pairs, 8192, "float32", "base") == reference
+    assert numbers(scorer, pairs, 8192, precision, "base") == reference
+
+
+@pytest.mark.parametrize("which", ["selective", "full"])
+def test_checkpointed_activations_change_no_bit(which: Any, tmp_path: Path) -> None:
+    kept = adapters(trained(tmp_path / "kept").model)
+    again = adapters(trained(tmp_path / "again", activation_checkpointing=which).model)
+    assert all(torch.equal(weight, again[name]) for name, weight in kept.items())
 
 
 def test_alpha_is_twice_the_rank_unless_given() -> None:
@@ -311,3 +324,45 @@ def test_a_rank_stands_for_the_group_and_a_name_for_a_list() -> None:
     assert config.identity()["lora"] == {"rank": 16, "alpha": None, "target": ["q_proj"]}
     nested, _ = sft.STAGE.configure(["model=m", "completions=c", "lora={rank: 16, alpha: 8}"])
     assert (nested.lora.scale, config.lora.scale) == (8, 32)
+
+
+# ---- several processes --------------------------------------------------------------------------------
+
+
+def one_of_two(rank: int, folder: Path, port: int) -> None:
+    """Train and save as one of two processes, on the CPU."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    parallel.start()
+    base = Model(path=str(folder / "base"))
+    once: Any = {"save_every_seconds": 1e6}
+    scorer = make_scorer(LogpScorer, load_model(base), ITEMS, settings(**once))
+    trained(folder / "two", scorer, **once)
+    save_checkpoint(scorer, load_encoder(base), folder / "two/checkpoint")
+    save_adapter(scorer, base.folder(), folder / "two/adapter")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_with_sharded_weights_train_and_save_the_same_adapter(tmp_path: Path) -> None:
+    base = source(tmp_path)
+    one = trained(tmp_path / "one", make_scorer(LogpScorer, load_model(base), ITEMS, settings()))
+    save_adapter(one, base.folder(), tmp_path / "one/adapter")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two, (tmp_path, port), nprocs=2)
+    wanted, found = (load_file(tmp_path / who / "adapter/adapter_model.safetensors") for who in ("one", "two"))
+    assert {name: w.shape for name, w in wanted.items()} == {name: w.shape for name, w in found.items()}
+    losses = [[json.loads(row)["loss"] for row in (tmp_path / who / METRICS).open()] for who in ("one", "two")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # RMSprop makes much of rounding where gradients are tiny
+    start = AutoModelForCausalLM.from_pretrained(base.folder())
+    adapted = logits(peft.PeftModel.from_pretrained(start, tmp_path / "two/adapter"))
+    assert torch.allclose(
+        logits(AutoModelForCausalLM.from_pretrained(tmp_path / "two/checkpoint")), adapted, atol=1e-5
+    )
+    again = make_scorer(LogpScorer, load_model(base), ITEMS, settings())
+    run = Trainer(again, ITEMS, SFTObjective(), settings(), tmp_path / "two")
+    assert run.resume.load() == run.plan.num_steps  # by one process, what two had saved
+    for name, weight in adapters(again.model).items():
+        assert torch.equal(weight, found[f"base_model.model.{name.replace('.default', '')}"])
