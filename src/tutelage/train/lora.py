@@ -62,7 +62,8 @@ def add_adapters(model: Any, settings: Training) -> None:
         with warnings.catch_warnings(action="ignore"):
             model.add_adapter(config)
     except ValueError as error:  # Mamba's kernel reads weights past the adapters
-        raise ModelError(f"lora: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split())
+        raise ModelError(f"lora: {said} Name others with lora.target (of {', '.join(_ends(asked))})") from None
     _require_as_asked(model, asked)
     if head is not None:
         model.get_submodule(head).requires_grad_(True)
