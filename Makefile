@@ -23,7 +23,7 @@ $(DONE): pyproject.toml constraints.txt
 	@echo "setup: virtual environment $(VENV), then about 125 packages (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[train,plot,serve,dev]'
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[train,lora,plot,serve,dev]'
 	@touch $(DONE)
 	@echo "setup: made $(VENV); try $(BIN)/tutelage --help"
 

@@ -550,7 +550,7 @@ def test_changing_any_one_setting_changes_the_fingerprint_unless_it_is_runtime(s
     endpoint = {"teach": "teacher", "label": "critic", "evaluate": "judge", "audit": "critic"}.get(stage)
     words = ["miniature_weak", "base_url=http://localhost:8/v1", "price.input=1", "price.output=1"]
     words = [f"{endpoint}{'.' if '=' in word else '='}{word}" for word in words] if endpoint else []
-    words += ["truncation=original"] if stage in ("sft", "dpo", "reward") else []  # the one that reads its group
+    words += ["truncation=original", "lora=4"] if stage in ("sft", "dpo", "reward") else []  # each reads its group
     words += ["held_out=0.1"] if stage in ("sft", "dpo") else []  # what the other settings of evaluation need
     tried = 0
     for key, field in fields_of(config):

@@ -146,6 +146,8 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
         if shorthand and not (group and value in preset_names(group)):
             return {shorthand: value}
         return _expand(cls, _preset(cls, value, key), key)
+    if type(value) is int and shorthand and cls.model_fields[shorthand].annotation is int:
+        return {shorthand: value}  # lora: 16, in a recipe
     if isinstance(value, list) and shorthand and typing.get_origin(cls.model_fields[shorthand].annotation) is tuple:
         return {shorthand: value}  # verdicts=[a,b]
     if not isinstance(value, dict):

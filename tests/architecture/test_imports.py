@@ -21,7 +21,7 @@ import tutelage
 from tutelage.stages import WHAT
 
 PACKAGE = Path(tutelage.__file__).parent
-HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "accelerate")
+HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft")
 FOUNDATION = {"records", "disk", "garbage", "store", "config", "errors", "extras", "inputs", "progress"}
 
 # What each part of the package may import of the package. A part that is not here fails the test below:

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
-from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, save_checkpoint
+from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model
+from tutelage.train.saving import save_checkpoint
 from tutelage.train.scorer import LogpScorer
 
 

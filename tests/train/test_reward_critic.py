@@ -15,11 +15,12 @@ import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model, RewardModel
 from tutelage.records import Completion, Preference, Prompt
-from tutelage.train.checkpoint import load_encoder, save_checkpoint
+from tutelage.train.checkpoint import load_encoder
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_preferences
 from tutelage.train.reward_critic import load_reward_critic, score_completions
 from tutelage.train.reward_model import load_reward_model
+from tutelage.train.saving import save_checkpoint
 from tutelage.train.scorer import RewardScorer
 from tutelage.train.settings import Truncation
 

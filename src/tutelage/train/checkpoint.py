@@ -1,25 +1,22 @@
-"""Hugging Face folders in and out. A checkpoint is either whole or absent."""
+"""Models and tokenizers in, from Hugging Face folders or the Hub; what cannot be trained is refused."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.config import nearest, preset_names
-from tutelage.errors import ModelError, StoreError, TutelageError
+from tutelage.errors import ModelError, TutelageError
 from tutelage.inputs import Model, Pretrained
 from tutelage.progress import say
-from tutelage.records import Checkpoint
 from tutelage.train import parallel
 from tutelage.train.encode import Encoder
 from tutelage.train.template import chat_template, settled
 
 if TYPE_CHECKING:
-    from tutelage.train.scorer import Scorer
+    pass
 
-CHECKPOINT = "checkpoint"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
 
 
@@ -216,73 +213,6 @@ def usable_length(model: Any, max_length: int) -> int:
     if context < max_length:
         say(f"  max_length {max_length} is beyond the model's context; {context} tokens are used")
     return min(context, max_length)
-
-
-def save_checkpoint(scorer: Scorer, encoder: Encoder, folder: Path) -> None:
-    """Save weights, tokenizer, chat template and generation settings as `folder`, whole or not at all.
-
-    Of sharded weights the first process gathers everything, in memory of the CPU.
-
-    Raises:
-        StoreError: the disk is full or cannot be written.
-    """
-    from safetensors import SafetensorError
-
-    weights = parallel.whole_weights(scorer)
-    if not parallel.is_first():
-        return
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with scorer.as_loaded() as model:
-            if model.can_generate():  # a reward model does not
-                model.generation_config.eos_token_id = encoder.end_id
-                model.generation_config.pad_token_id = pad_id(encoder)
-            model.save_pretrained(temporary, state_dict=weights)
-        encoder.tokenizer.save_pretrained(temporary)
-    except SafetensorError as error:
-        raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None
-    for path in temporary.iterdir():  # or a power cut could leave a finished artifact with empty weights
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-
-
-def load_back(folder: Path, weights: dict[str, Any]) -> None:
-    """Read the weights in `folder` again and compare them with those in memory, bit for bit.
-
-    transformers stores some architectures' weights under other names; those are read, and that is all.
-
-    Raises:
-        StoreError: the disk gives back something else.
-    """
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118 - it is no dictionary
-                    read = file.get_tensor(name)
-                    wanted = weights.get(name)
-                    if wanted is not None and not torch.equal(read, wanted.to("cpu", read.dtype)):
-                        raise StoreError(f"{path}: {name} is not what was written; check the disk, then run again")
-        except SafetensorError as error:
-            raise StoreError(f"{path}: cannot be read back ({error}); check the disk, then run again") from None
-
-
-def checkpoint_record(model: Model, encoder: Encoder, step: int) -> Checkpoint:
-    """Return what the record says of a checkpoint trained from `model`."""
-    made = model.artifact()
-    base = made.record.checkpoint.base_model if made and made.record.checkpoint else model.path
-    return Checkpoint(
-        path=CHECKPOINT,
-        base_model=base,
-        parent=made.record.fingerprint if made else None,
-        step=step,
-        chat_template=str(encoder.tokenizer.chat_template),
-    )
 
 
 def pad_id(encoder: Encoder) -> int:

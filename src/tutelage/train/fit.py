@@ -10,15 +10,16 @@ from tutelage.inputs import Model
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
-from tutelage.train.checkpoint import checkpoint_record
 from tutelage.train.encode import Encoder
 from tutelage.train.held_out import Evaluation, Sampler
 from tutelage.train.kept import Checkpoints
 from tutelage.train.layout import fit_layout
 from tutelage.train.loop import Objective, Observer, Plan, Trainer
+from tutelage.train.lora import add_adapters
 from tutelage.train.memory import check_memory
 from tutelage.train.resume import RESUME
 from tutelage.train.rows import Item, T
+from tutelage.train.saving import checkpoint_record
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 from tutelage.train.trackers import RUN_ID, open_trackers
@@ -30,9 +31,12 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     """Return `model` ready to train on `items`: layers wrapped, weights sharded, rows laid out so as to be exact.
 
     Raises:
+        MissingExtraError: LoRA without peft.
         ModelError: the architecture cannot be trained here.
         TrainingError: it would not fit into memory.
     """
+    if settings.lora.rank:
+        add_adapters(model, settings)
     check_memory(model, settings, items, parallel.num_processes())
     if settings.activation_checkpointing != "off":
         checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
@@ -60,6 +64,7 @@ def fit(
     """Train what `scorer` holds (loaded from `source`) in `work`'s folder and save checkpoint/ there.
 
     `held_out` is evaluated meanwhile (eval.jsonl), and `sampler` completes prompts then (samples.jsonl).
+    With LoRA checkpoint/ has the sum of both, and adapter/ what was trained.
 
     Raises:
         TrainingError: nothing to train on, or a loss that is not a number.
@@ -73,7 +78,8 @@ def fit(
     trackers = open_trackers(shown_by, work.path, run_name, work.identity, settings.project)
     plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
     evaluation = Evaluation(scorer, held_out, objective, settings, plan, work.path, trackers, sampler)
-    kept = Checkpoints(scorer, encoder, settings, work.path, evaluation)
+    base = source.archive or source.folder()
+    kept = Checkpoints(scorer, encoder, settings, work.path, evaluation, base)
     observers: list[Observer] = [trackers, evaluation, kept] if held_out else [trackers, kept]
     trainer = Trainer(scorer, items, objective, settings, work.path, observers)
     try:

@@ -8,9 +8,9 @@ from typing import Any
 
 from tutelage.progress import say
 from tutelage.train import parallel
-from tutelage.train.checkpoint import CHECKPOINT, save_checkpoint
 from tutelage.train.encode import Encoder
 from tutelage.train.held_out import Evaluation
+from tutelage.train.saving import ADAPTER, CHECKPOINT, save_adapter, save_checkpoint
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 
@@ -25,10 +25,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, scorer: Scorer, encoder: Encoder, settings: Training, folder: Path, evaluation: Evaluation[Any]
+        self,
+        scorer: Scorer,
+        encoder: Encoder,
+        settings: Training,
+        folder: Path,
+        evaluation: Evaluation[Any],
+        base: str,
     ) -> None:
         self.scorer, self.encoder, self.settings = scorer, encoder, settings
-        self.folder, self.evaluation = folder, evaluation
+        self.folder, self.evaluation, self.base = folder, evaluation, base
 
     def start(self, step: int) -> None:
         """Save the best, if a run was killed between finding it and saving it."""
@@ -42,32 +48,46 @@ class Checkpoints:
         self._save_if_best(step)
 
     def finish(self, step: int) -> int:
-        """Write what the run is for, checkpoint/; return after how many steps its weights were those.
+        """Write what the run is for, checkpoint/ and of LoRA adapter/; return after how many steps they were that.
 
         Raises:
             StoreError: the disk is full, or does not give back what was written.
         """
-        best = sorted((self.folder / KEPT).glob("best-*"))
-        if self.settings.final == "last" or not best:
+        found = [int(path.name.partition("-")[2]) for path in (self.folder / KEPT).glob("best-*")]
+        best = next((number for number in found if self.evaluation.is_best(number)), None)
+        if self.settings.final == "last" or best is None:
             save_checkpoint(self.scorer, self.encoder, self.folder / CHECKPOINT)
+            if self.settings.lora.rank:
+                save_adapter(self.scorer, self.base, self.folder / ADAPTER)
             return step
-        step = int(best[-1].name.partition("-")[2])
         parallel.wait_for_all()
         if parallel.is_first():
-            say(f"  the best step was {step}; checkpoint/ has its weights")
-            shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
-            best[-1].rename(self.folder / CHECKPOINT)
-        return step
+            say(f"  the best step was {best}; checkpoint/ has its weights")
+            for kind, name in (("best", CHECKPOINT), (ADAPTER, ADAPTER)):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                if self._path(kind, best).is_dir():
+                    self._path(kind, best).rename(self.folder / name)
+                for other in (self.folder / KEPT).glob(f"{kind}-*"):
+                    shutil.rmtree(other)
+        return best
 
     def _save_if_best(self, step: int) -> None:
-        if self.settings.final == "best" and self.evaluation.is_best(step):
-            self._save("best", step, 1)
+        if self.settings.final != "best" or not self.evaluation.is_best(step):
+            return
+        if self.settings.lora.rank:
+            save_adapter(self.scorer, self.base, self._path(ADAPTER, step))
+            self._prune(ADAPTER, 2)
+        # the one before as well: a run that is killed now may go on from before this step
+        self._save("best", step, 2)
 
     def _save(self, kind: str, step: int, keep: int) -> None:
-        path = self.folder / KEPT / f"{kind}-{step:06d}"
-        if parallel.from_first(path.is_dir()):
-            return
-        path.parent.mkdir(exist_ok=True)
-        save_checkpoint(self.scorer, self.encoder, path)
-        for old in sorted(path.parent.glob(f"{kind}-*"))[:-keep] if parallel.is_first() else ():
+        save_checkpoint(self.scorer, self.encoder, self._path(kind, step))
+        self._prune(kind, keep)
+
+    def _path(self, kind: str, step: int) -> Path:
+        return self.folder / KEPT / f"{kind}-{step:06d}"
+
+    def _prune(self, kind: str, keep: int) -> None:
+        """Remove all but the newest, now that there is a new one."""
+        for old in sorted((self.folder / KEPT).glob(f"{kind}-*"))[:-keep] if parallel.is_first() else ():
             shutil.rmtree(old)

@@ -289,7 +289,7 @@ def _alternatives(plan: MemoryPlan, available: int) -> Iterator[tuple[str, Memor
     single[f"micro_batch_tokens={fewer}"] = changed(tokens=fewer)
     adapters = int(plan.shape.weight_bytes // FLOAT32 * LORA_SHARE)
     if adapters < plan.shape.num_trainable:
-        single["lora"] = replace(plan, shape=replace(plan.shape, num_trainable=adapters))
+        single["lora=16"] = replace(plan, shape=replace(plan.shape, num_trainable=adapters))
     if plan.load.optimizer == "adamw":
         single["optimizer=rmsprop"] = changed(optimizer="rmsprop")
     if sharded := _sharded(plan, available):

@@ -136,12 +136,13 @@ def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None
             module.set_force_sum_reduction_for_comms(True)
 
 
-def whole_weights(scorer: Any) -> dict[str, Any] | None:
+def whole_weights(scorer: Any, trained_only: bool = False) -> dict[str, Any] | None:
     """Return the weights of the scorer's model, gathered from all processes in the first; None: as they are."""
     if num_processes() == 1:
         return None
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    found = get_model_state_dict(scorer.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only)
+    found = get_model_state_dict(scorer.model, options=options)
     tied = set(scorer.model.all_tied_weights_keys)  # gathered, they share no memory, and would be saved twice
     return {name: weight for name, weight in found.items() if name not in tied}

@@ -13,13 +13,7 @@ from tutelage.errors import ModelError
 from tutelage.inputs import RewardModel
 from tutelage.records import Completion, Prompt
 from tutelage.train import parallel
-from tutelage.train.checkpoint import (
-    check_vocabulary,
-    context_length,
-    load_encoder,
-    load_weights,
-    usable_length,
-)
+from tutelage.train.checkpoint import check_vocabulary, context_length, load_encoder, load_weights, usable_length
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_completions
 from tutelage.train.layout import fit_layout

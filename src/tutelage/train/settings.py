@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tutelage.config import Group
 
 _RUNTIME = {"runtime": True}
+ALL_LINEAR = "all-linear"
 
 
 class Truncation(Group):
@@ -34,6 +35,41 @@ class Truncation(Group):
         for name in ("max_prompt_length", "keep"):
             if self.rule != "original" and getattr(self, name) != defaults[name].default:
                 raise ValueError(f"truncation.{name} is read by truncation=original; {self.rule} cuts no prompt")
+        return self
+
+
+def _several(value: Any) -> Any:
+    """Let `lora.target=q_proj` be a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+class Lora(Group):
+    """Whether all weights are trained, or small matrices beside them (LoRA, arXiv 2106.09685)."""
+
+    shorthand: ClassVar[str | None] = "rank"
+    rank: int = Field(
+        0, ge=0, description="of the two matrices that are trained beside each weight; 0: no LoRA, all weights are"
+    )
+    alpha: int | None = Field(
+        None, ge=1, description="their product is multiplied by alpha / rank; null: twice the rank"
+    )
+    target: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        (ALL_LINEAR,),
+        min_length=1,
+        description="beside which weights: all-linear (every matrix of the blocks, as QLoRA found best), or ends of "
+        "their names, such as [q_proj,v_proj]",
+    )
+
+    @property
+    def scale(self) -> int:
+        """Alpha, given or not."""
+        return 2 * self.rank if self.alpha is None else self.alpha
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        for name in ("alpha", "target"):
+            if not self.rank and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"lora.{name} is read where lora.rank is at least 1; give lora.rank=16, say")
         return self
 
 
@@ -63,7 +99,8 @@ class Training(Group):
         "auto",
         description="of the computation (weights stay float32); auto: bfloat16 on a GPU, float32 on a CPU",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the order of examples")
+    lora: Lora = Field(Lora(), description="train small matrices beside the weights instead of the weights")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the order of examples, and of LoRA's start")
     micro_batch_tokens: int = Field(
         8192,
         ge=1,
