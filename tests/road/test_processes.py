@@ -101,3 +101,21 @@ def test_a_mistake_is_said_once_by_all_processes_together(one: Callable[[str], P
     assert done.returncode == 2
     assert done.stderr.count("no prompt falls into the share") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_processes_whose_starter_is_killed_save_and_end(one: Callable[[str], Path], tmp_path: Path) -> None:
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "epochs=40", "artifacts=out"]
+    process = start(tmp_path, [*words, "devices=2"], after_steps(tmp_path / "out", "2-sft", 5))
+    process.kill()
+    process.wait()
+    steps = len(metrics(next((tmp_path / "out" / "2-sft").iterdir())))
+    tries = 0
+    while (
+        done := subprocess.run(command(*words, "devices=2"), cwd=tmp_path, capture_output=True, text=True)
+    ).returncode:
+        assert "another process is making this artifact now" in done.stderr  # the two are about to end
+        tries += 1
+        assert tries < 20
+    artifact = tmp_path / done.stdout.strip()
+    assert [row["step"] for row in metrics(artifact)] == list(range(1, len(metrics(artifact)) + 1))
+    assert steps >= 5

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 JOB = "TUTELAGE_JOB"
 """Environment variable that holds the folder through which a process we started tells what went wrong."""
+
+GRACE_SECONDS = 30
+"""What is left to save when the process that started us is gone; torchrun gives as much."""
 
 
 def under_torchrun() -> bool:
@@ -134,12 +140,22 @@ def _what_went_wrong(job: Path, error: Any) -> BaseException:
     )
 
 
+def _end_with(parent: int) -> None:
+    """If the process that started us is killed, stop as on SIGTERM: save, end, and let go of the folder's lock.
+
+    It is asked and not left to a signal of the kernel, as others of us may have ended before: then we wait for
+    them in vain.
+    """
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
+
+
 def run_job(run: Callable[[str, dict[str, Any], dict[str, Any]], object]) -> int:
     """Run the job of this process's folder; leave there what went wrong, for the process that started us."""
-    import ctypes
-    import signal
-
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: if that one is killed, save and end
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     job, rank = Path(os.environ[JOB]), os.environ["RANK"]
     said = json.loads((job / "job.json").read_text("utf-8"))
     try:
