@@ -172,3 +172,13 @@ def test_how_often_is_part_of_what_the_artifact_is_and_where_it_is_shown_is_not(
 
     assert identity("eval_every=5") != identity()
     assert identity("trackers=[wandb,trackio]", "project=mine") == identity()
+
+
+def test_one_tracker_needs_no_brackets_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+    def trackers(word: str) -> tuple[str, ...]:
+        given: tuple[str, ...] = get("sft").configure(["model=m", "completions=c", f"trackers={word}"])[0].trackers
+        return given
+
+    assert trackers("wandb") == ("wandb",)
+    with pytest.raises(ConfigError, match="'tensorboard', 'wandb' or 'trackio'"):
+        trackers("mlflow")

@@ -39,7 +39,7 @@ class Truncation(Group):
 
 
 def _several(value: Any) -> Any:
-    """Let `lora.target=q_proj` be a list of one."""
+    """Let `trackers=wandb` be a list of one."""
     return [value] if isinstance(value, str) else value
 
 
@@ -168,7 +168,7 @@ class Training(Group):
         description="at most so many of the held-out ones are evaluated",
         json_schema_extra={"unit": "examples"},
     )
-    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "trackio"], ...], BeforeValidator(_several)] = Field(
         (),
         description="where progress is shown beside metrics.jsonl and eval.jsonl, which are always written",
         json_schema_extra={**_RUNTIME},
