@@ -21,7 +21,8 @@ from tutelage.records import Prompt
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.held_out import EVALUATIONS, SAMPLES, Evaluation, evaluate
 from tutelage.train.loop import METRICS, Plan, Trainer
-from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective
+from tutelage.train.objectives import DPOObjective, SFTObjective
+from tutelage.train.pairs import PairExample
 from tutelage.train.scorer import LogpScorer
 from tutelage.train.step_rows import append_rows, keep_rows
 from tutelage.train.trackers import Trackers

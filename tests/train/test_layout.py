@@ -10,7 +10,8 @@ import torch
 import tiny
 from tutelage.train.encode import Example
 from tutelage.train.layout import fit_layout
-from tutelage.train.objectives import DPOObjective, PairExample
+from tutelage.train.objectives import DPOObjective
+from tutelage.train.pairs import PairExample
 from tutelage.train.scorer import Layout, LogpScorer, RewardScorer, Scorer
 
 IN_SEGMENTS = [

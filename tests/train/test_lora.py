@@ -26,7 +26,8 @@ from tutelage.train.encode import Example
 from tutelage.train.fit import make_scorer
 from tutelage.train.loop import METRICS, Trainer
 from tutelage.train.lora import add_adapters
-from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective, reward_objective
+from tutelage.train.objectives import DPOObjective, SFTObjective, reward_objective
+from tutelage.train.pairs import PairExample
 from tutelage.train.reference import numbers, with_reference
 from tutelage.train.resume import RESUME
 from tutelage.train.reward_model import load_reward_model

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.train.encode import Example
-from tutelage.train.objectives import PairExample
+from tutelage.train.pairs import PairExample
 from tutelage.train.rows import chunks, micro_batches, pack, pad
 
 IDS = st.lists(st.integers(1, 99), min_size=1, max_size=9).map(tuple)
