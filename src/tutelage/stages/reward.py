@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
+from tutelage.measure.calibration import calibration
 from tutelage.measure.win_rate import mean_and_error
 from tutelage.records import Preference, Prompt
 from tutelage.stages.base import Stage
@@ -25,6 +27,10 @@ class Config(StageConfig, Training):
 
     epochs: int = Field(1, ge=1, description="passes over the data")
     held_out: float = Field(0.1, ge=0, lt=1, description="share of the prompts that is not trained on but tested")
+    final: Literal["last"] = Field(
+        "last",
+        description="the weights after the last step: what is tested on held-out prompts is not chosen by them",
+    )
 
 
 class Inputs(Group):
@@ -35,7 +41,7 @@ class Inputs(Group):
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write checkpoint/ and metrics.jsonl; the record states the accuracy on held-out prompts."""
+    """Write checkpoint/ and metrics.jsonl; the record states accuracy and calibration on held-out prompts."""
     require("train", "tutelage reward")
     check_trackers(config.trackers)
     from tutelage.train.checkpoint import load_encoder, usable_length
@@ -59,11 +65,15 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         return made
     by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
     scores = numbers(scorer, test, config.micro_batch_tokens, config.precision, "held out")
-    for pair in test:
-        chosen, rejected = scores[pair.id]
-        by_prompt[pair.prompt_id].append(float(chosen > rejected))
+    margins = [scores[pair.id][0] - scores[pair.id][1] for pair in test]
+    for pair, margin in zip(test, margins, strict=True):
+        by_prompt[pair.prompt_id].append(float(margin > 0))
     accuracy, error = mean_and_error([sum(group) / len(group) for group in by_prompt.values()])
-    tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(by_prompt) > 1 else None}
+    tested = {
+        "held_out_accuracy": accuracy,
+        "held_out_standard_error": error if len(by_prompt) > 1 else None,
+        "held_out_calibration": calibration(margins),
+    }
     return made.model_copy(update={"summary": made.summary | tested})
 
 

@@ -89,7 +89,7 @@ def fit(
         trackers.close()
     work.count("steps", steps)
     parallel.wait_for_all()
-    summary = trainer.last_metrics() | evaluation.last()
+    summary = trainer.last_metrics() | evaluation.found_at(step)
     return Made(checkpoint=checkpoint_record(source, encoder, step), summary=summary)
 
 

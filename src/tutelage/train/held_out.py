@@ -117,10 +117,10 @@ class Evaluation(Generic[T]):
         losses = [(row["eval/loss"], row["step"]) for row in self.rows if row["step"] > 0]
         return min((pair for pair in losses if pair[0] is not None), default=(None, None))[1] == step
 
-    def last(self) -> dict[str, float | None]:
-        """Return what the last evaluation found, without its step and epoch."""
-        last = self.rows[-1] if self.rows else {}
-        return {name: value for name, value in last.items() if name.startswith("eval/")}
+    def found_at(self, step: int) -> dict[str, float | None]:
+        """Return what the evaluation after `step` steps found, without its step and epoch."""
+        rows = [row for row in self.rows if row["step"] == step]
+        return {name: value for name, value in rows[-1].items() if name.startswith("eval/")} if rows else {}
 
     def _evaluate_if_due(self, step: int) -> None:
         if not self.is_due(step) or any(row["step"] == step for row in self.rows):
