@@ -1,4 +1,4 @@
-"""What one contender's process uses: CPU and wall seconds of named parts, and memory. Imports torch, never tutelage."""
+"""What one contender's process uses: seconds of named parts, and memory. Imports torch, never tutelage."""
 
 from __future__ import annotations
 

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metering import Meter
 from tutelage.train.encode import Example
 from tutelage.train.loop import METRICS, Plan, Trainer
 from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective
 from tutelage.train.reference import reference_logps
 from tutelage.train.settings import Training
-
-from metering import Meter
 from workloads import Case, Item, Workload
 
 
@@ -42,9 +41,7 @@ def train(case: Case, workload: Workload, model: Any, meter: Meter) -> dict[str,
         pairs = in_order([pair(number, item) for number, item in enumerate(items)], settings)
         with meter.part("reference"):
             logps = reference_logps(model, pairs, settings)
-            pairs = [
-                replace(p, reference_chosen=logps[p.id][0], reference_rejected=logps[p.id][1]) for p in pairs
-            ]
+            pairs = [replace(p, reference_chosen=logps[p.id][0], reference_rejected=logps[p.id][1]) for p in pairs]
         return fit(model, pairs, DPOObjective("sigmoid", workload.beta), settings, meter)
     examples = in_order([example(str(number), item, 0) for number, item in enumerate(items)], settings)
     return fit(model, examples, SFTObjective(), settings, meter)

@@ -66,8 +66,8 @@ def train(case: Case, workload: Workload, model: Any, meter: Meter) -> dict[str,
     items, losses, norms = workload.items(), [], []
     if case.precision != "float32":
         raise ValueError("the research code's algorithm is measured in float32")
+    reference = build(workload, case.device).eval() if workload.objective == "dpo" else None
     with meter.part("train"):
-        reference = build(workload, case.device).eval() if workload.objective == "dpo" else None
         optimizer = torch.optim.RMSprop(model.parameters(), lr=workload.lr)
         model.train()
         for step in range(workload.epochs * workload.steps_per_epoch):

@@ -15,7 +15,7 @@ import transformers
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_pt_utils import BatchRebalanceSampler
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer, pack_dataset
 
 from metering import Meter, build
 from workloads import Case, Item, Workload
@@ -114,7 +114,11 @@ def settings(case: Case, workload: Workload, folder: str, micro_batch: int) -> d
 def dpo_trainer(case: Case, workload: Workload, items: Sequence[Item], model: Any, meter: Meter, folder: str) -> Any:
     """Return TRL's trainer of pairs."""
     rows = [
-        {"prompt_ids": list(item.prompt), "chosen_ids": list(item.completions[0]), "rejected_ids": list(item.completions[1])}
+        {
+            "prompt_ids": list(item.prompt),
+            "chosen_ids": list(item.completions[0]),
+            "rejected_ids": list(item.completions[1]),
+        }
         for item in items
     ]
     is_best = case.contender != "trl_defaults"
@@ -142,8 +146,8 @@ def sft_trainer(case: Case, workload: Workload, items: Sequence[Item], model: An
     ]
     micro_batch = case.micro_batch or workload.batch_size
     if case.variant == "packing":
-        tokens = sum(len(row["input_ids"]) for row in rows)
-        num_rows = max(1, round(tokens / workload.lengths.max_length / workload.steps_per_epoch))
+        packed = pack_dataset(datasets.Dataset.from_list(rows), workload.lengths.max_length)
+        num_rows = max(1, round(len(packed) / workload.steps_per_epoch))
         micro_batch = min(micro_batch, num_rows)
         arguments = settings(case, workload, folder, micro_batch)
         arguments["gradient_accumulation_steps"] = max(1, round(num_rows / micro_batch))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 Objective = Literal["dpo", "sft"]
 SHORTEST = 8
+MARK = "RESULT "
+"""What a line of results begins with; whatever else a process prints is its contender's own."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ class Shape:
 class Lengths:
     """Log-normal lengths in tokens: medians, and sigmas of the logarithm; prompts are cut at `max_prompt`."""
 
-    prompt: float = 75
+    prompt: float = 80
     prompt_sigma: float = 0.8
     max_prompt: int = 256
-    completion: float = 160
-    completion_sigma: float = 0.7
+    completion: float = 150
+    completion_sigma: float = 0.75
     max_length: int = 512
 
 
