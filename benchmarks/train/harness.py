@@ -212,8 +212,8 @@ class Agreement:
         first = ", ".join(f"{name} {loss:.6f}" for name, loss in self.losses.items())
         norms = ", ".join(f"{name} {norm:.5f}" for name, norm in self.norms.items())
         return (
-            f"Same work: loss of step 1: {first} (apart by {spread(self.losses):.1e}); norm of its gradient: {norms}; "
-            f"losses of all steps of the first epoch apart by at most {self.largest:.1e}."
+            f"Same work: loss of step 1: {first} (apart by {spread(self.losses):.1e}); norm of its gradient: "
+            f"{norms}; losses of all steps of the first epoch apart by at most {self.largest:.1e}."
         )
 
 
