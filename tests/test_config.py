@@ -427,6 +427,11 @@ RUNTIME = {
     "micro_batch_tokens",
     "scoring.micro_batch_tokens",
     "save_every_seconds",
+    "rows",
+    "activation_checkpointing",
+    "compile",
+    "devices",
+    "shard_over",
     *(
         f"{who}.{what}"
         for who in ("teacher", "critic", "judge")
@@ -476,6 +481,8 @@ OTHER_VALUES = [
     "other",
     "ipo",
     "example_sum",
+    "padded",
+    "full",
     "random",
     "first",
     "true",

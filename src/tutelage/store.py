@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -244,7 +245,7 @@ class Work:
         self.counts[what] = self.counts.get(what, 0) + num
 
     def remove_when_finished(self, path: Path) -> None:
-        """Keep a file only for going on after a crash: it goes once `record.json` is there."""
+        """Keep a file or folder only for going on after a crash: it goes once `record.json` is there."""
         self._temporary.append(path)
 
     def write(self, name: str, rows: Iterable[Record]) -> None:
@@ -254,7 +255,8 @@ class Work:
     def _content(self) -> str:
         """The hash of what was made: rows and weights, without timings."""
         apart = {RECORD, "metrics.jsonl", ".lock", *(path.name for path in self._temporary)}
-        made = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
+        files = (p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
+        made = sorted(p for p in files if p.relative_to(self.path).parts[0] not in apart)
         return digest([[str(p.relative_to(self.path)), file_hash(p)] for p in made], 64)
 
     def finish(self, config: dict[str, Any], inputs: dict[str, InputRecord], made: Made) -> Artifact:
@@ -275,7 +277,7 @@ class Work:
         )
         write_atomically(self.path / RECORD, dump_json(record.model_dump(mode="json"), indent=2) + "\n")
         for path in (*self._temporary, self.path / ".lock"):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return Artifact(path=self.path, record=record)
 
 

@@ -41,7 +41,7 @@ def lines_in(folder: Path, pattern: str) -> int:
 
 
 def after_steps(out: Path, stage: str, steps: int) -> Callable[[], bool]:
-    return lambda: lines_in(out, f"{stage}/*/metrics.jsonl") >= steps and any(out.glob(f"{stage}/*/resume.pt"))
+    return lambda: lines_in(out, f"{stage}/*/metrics.jsonl") >= steps and any(out.glob(f"{stage}/*/resume"))
 
 
 def weights(artifact: Path) -> bytes:
@@ -68,7 +68,7 @@ def test_training_killed_in_the_middle_ends_with_the_same_bits(
     assert weights(tmp_path / done.stdout.strip()) == weights(tmp_path / whole)
     steps = [json.loads(line)["step"] for line in (tmp_path / done.stdout.strip() / "metrics.jsonl").open()]
     assert steps == list(range(1, len(steps) + 1))
-    assert not any((tmp_path / "killed").glob("*/*/resume.pt"))
+    assert not any((tmp_path / "killed").glob("*/*/resume"))
 
 
 def critic_words(server: StubServer, completions: Path) -> list[str]:

@@ -12,12 +12,13 @@ import tiny
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
 from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, save_checkpoint
+from tutelage.train.scorer import LogpScorer
 
 
 def test_a_saved_checkpoint_loads_with_plain_transformers(tmp_path: Path) -> None:
     source = Model(path=str(tiny.folder(tmp_path / "m")))
     model, encoder = load_model(source), load_encoder(source)
-    save_checkpoint(model, encoder, tmp_path / "checkpoint")
+    save_checkpoint(LogpScorer(model), encoder, tmp_path / "checkpoint")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "checkpoint")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -30,7 +31,7 @@ def test_a_chat_format_given_by_name_is_stored_with_the_checkpoint(tmp_path: Pat
     folder = tiny.folder(tmp_path / "m", tokenizer=tiny.byte_level(eos_token="</s>"), template=None)
     source = Model(path=str(folder), chat_format="human_assistant")
     encoder = load_encoder(source)
-    save_checkpoint(load_model(source), encoder, tmp_path / "checkpoint")
+    save_checkpoint(LogpScorer(load_model(source)), encoder, tmp_path / "checkpoint")
     stored = load_encoder(Model(path=str(tmp_path / "checkpoint")))
     assert stored.tokenizer.chat_template == encoder.tokenizer.chat_template
     assert stored.end_id == stored.tokenizer.eos_token_id

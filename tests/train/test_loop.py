@@ -12,9 +12,13 @@ import torch
 
 import tiny
 from tutelage.errors import TrainingError
+from tutelage.train.blocks import checkpoint_activations, transformer_blocks
 from tutelage.train.encode import Example
-from tutelage.train.loop import METRICS, RESUME, Plan, Trainer, lr_factor
+from tutelage.train.loop import METRICS, Plan, Trainer
 from tutelage.train.objectives import SFTObjective
+from tutelage.train.optimizer import lr_factor
+from tutelage.train.resume import RESUME
+from tutelage.train.scorer import LogpScorer
 from tutelage.train.settings import Training
 
 ITEMS = [Example(str(i), f"p{i}", (1, 2, 3 + i), tuple(range(10 + i, 14 + i))) for i in range(10)]
@@ -32,19 +36,32 @@ def killed_after(steps: int) -> Any:
     """The SFT objective, until it has been called this often."""
     calls = iter(range(steps))
 
-    def objective(model: Any, micro: Any, batch: Any) -> Any:
+    def objective(scorer: Any, micro: Any, batch: Any) -> Any:
         if next(calls, None) is None:
             raise KilledError
-        return SFTObjective()(model, micro, batch)
+        return SFTObjective()(scorer, micro, batch)
 
     return objective
 
 
+def trainer(folder: Path, objective: Any = None, seed: int = 0, **changed: Any) -> Any:
+    scorer = LogpScorer(tiny.model("llama", 64, seed).eval())
+    return Trainer(scorer, ITEMS, objective or SFTObjective(), settings(**changed), folder)
+
+
+def killed(folder: Path, steps: int, **changed: Any) -> None:
+    """A run that ends during step `steps + 1`, once what it was writing is on disk."""
+    run = trainer(folder, killed_after(steps), **changed)
+    with pytest.raises(KilledError):
+        run.run("sft")
+    run.resume.finish()
+
+
 def trained(folder: Path, **changed: Any) -> Any:
     folder.mkdir(exist_ok=True)
-    model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, SFTObjective(), settings(**changed), folder).run("sft")
-    return model
+    run = trainer(folder, **changed)
+    run.run("sft")
+    return run.scorer.model
 
 
 def weights(model: Any) -> torch.Tensor:
@@ -70,32 +87,29 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path, optimizer: str, s
     whole = trained(tmp_path / "whole", optimizer=optimizer, schedule="cosine", warmup_steps=2)
     folder = tmp_path / "killed"
     folder.mkdir()
-    changed = settings(optimizer=optimizer, schedule="cosine", warmup_steps=2)
-    with pytest.raises(KilledError):
-        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(step), changed, folder).run("sft")
-    other = tiny.model("llama", 64, seed=99).eval()  # whatever is in memory is replaced by what was saved
-    Trainer(other, ITEMS, SFTObjective(), changed, folder).run("sft")
-    assert torch.equal(weights(whole), weights(other))
+    changed: Any = {"optimizer": optimizer, "schedule": "cosine", "warmup_steps": 2}
+    killed(folder, step, **changed)
+    other = trainer(folder, seed=99, **changed)  # whatever is in memory is replaced by what was saved
+    other.run("sft")
+    assert torch.equal(weights(whole), weights(other.scorer.model))
 
 
 def test_metrics_have_one_row_a_step_also_after_a_kill(tmp_path: Path) -> None:
-    with pytest.raises(KilledError):
-        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(3), settings(), tmp_path).run("sft")
+    killed(tmp_path, 3)
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 4, "loss": 1.0}\n{"step": 5, "lo')  # done after the last save; torn by the kill
-    Trainer(tiny.model("llama", 64).eval(), ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
+    trained(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "lr", "grad_norm", "tokens_per_second", "epoch"} <= rows[-1].keys()
 
 
 def test_a_torn_save_does_not_hide_the_one_before(tmp_path: Path) -> None:
-    with pytest.raises(KilledError):
-        Trainer(tiny.model("llama", 64).eval(), ITEMS, killed_after(2), settings(), tmp_path).run("sft")
-    (tmp_path / (RESUME + ".tmp")).write_bytes(b"half a sav")
-    model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
-    assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
+    killed(tmp_path, 2)
+    torn = tmp_path / RESUME / "step-000003"
+    torn.mkdir()
+    (torn / "__0_0.distcp").write_bytes(b"half a sav")
+    assert torch.equal(weights(trained(tmp_path)), weights(trained(tmp_path / "whole")))
 
 
 def test_the_loss_goes_down(tmp_path: Path) -> None:
@@ -109,14 +123,15 @@ def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model.embed_tokens.weight[12] = math.nan
     with pytest.raises(TrainingError, match=r"the loss is nan on examples of the prompts p[012]"):
-        Trainer(model, ITEMS[:3], SFTObjective(), settings(), tmp_path).run("sft")
+        Trainer(LogpScorer(model), ITEMS[:3], SFTObjective(), settings(), tmp_path).run("sft")
 
 
-def test_a_damaged_resume_file_is_said_and_training_starts_over(tmp_path: Path) -> None:
-    (tmp_path / RESUME).write_bytes(b"")
-    model = tiny.model("llama", 64).eval()
-    Trainer(model, ITEMS, SFTObjective(), settings(), tmp_path).run("sft")
-    assert torch.equal(weights(model), weights(trained(tmp_path / "whole")))
+def test_a_damaged_save_is_said_and_never_trained_on(tmp_path: Path) -> None:
+    killed(tmp_path, 2)
+    for shard in (tmp_path / RESUME).rglob("*.distcp"):
+        shard.write_bytes(b"")
+    with pytest.raises(TrainingError, match="no saved state can be read; delete that folder to start over"):
+        trained(tmp_path)
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
@@ -126,6 +141,15 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
 
 
 def test_saving_takes_at_most_a_twentieth_of_the_time(tmp_path: Path) -> None:
-    trainer = Trainer(tiny.model("llama", 64), ITEMS, SFTObjective(), settings(save_every_seconds=1.0), tmp_path)
-    trainer.save_seconds = 1e6
-    assert not trainer._save_is_due()
+    run = trainer(tmp_path, save_every_seconds=1.0)
+    run.resume.seconds = 1e6
+    assert not run._save_is_due()
+
+
+@pytest.mark.parametrize("which", ["selective", "full"])
+def test_checkpointed_activations_change_no_bit(tmp_path: Path, which: Any) -> None:
+    (tmp_path / "checkpointed").mkdir()
+    run = trainer(tmp_path / "checkpointed")
+    checkpoint_activations(transformer_blocks(run.scorer.model), which)
+    run.run("sft")
+    assert torch.equal(weights(run.scorer.model), weights(trained(tmp_path / "kept")))

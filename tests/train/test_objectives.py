@@ -10,8 +10,9 @@ import torch
 
 import tiny
 from tutelage.train.encode import Example
-from tutelage.train.logps import collate, split_by_budget, sum_logps, token_logps
 from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective, dpo_losses, reward_losses
+from tutelage.train.rows import micro_batches
+from tutelage.train.scorer import LogpScorer
 
 # (policy chosen, policy rejected, reference chosen, reference rejected) and beta of the golden values
 GOLDEN = (-10.0, -12.0, -11.0, -11.5), 0.05
@@ -92,38 +93,18 @@ def oracle(model: Any, e: Example) -> float:
     return sum(float(logps[i - 1, ids[0, i]]) for i in range(start, ids.shape[1]))
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "gpt2", "qwen2"])
-def test_log_probabilities_equal_an_unpadded_oracle(kind: str) -> None:
-    model = tiny.model(kind, 64).eval()
-    with torch.no_grad():
-        found = sum_logps(model, collate(EXAMPLES, model.device)).tolist()
-        wanted = [oracle(model, e) for e in EXAMPLES]
-    assert found == pytest.approx(wanted, abs=1e-4)
+def scorer() -> Any:
+    return LogpScorer(tiny.model("llama", 64).eval())
 
 
-def test_nothing_outside_the_completion_is_counted() -> None:
-    model = tiny.model("llama", 64).eval()
-    batch = collate(EXAMPLES, model.device)
-    values = token_logps(model, batch)
-    assert int((values != 0).sum()) == sum(len(e.completion_ids) for e in EXAMPLES)
-    assert values[~batch.is_label].abs().sum().item() == 0
-
-
-def test_padding_with_another_token_changes_nothing() -> None:
-    model = tiny.model("llama", 64).eval()
-    with torch.no_grad():
-        one, two = (sum_logps(model, collate(EXAMPLES, model.device, pad=p)) for p in (0, 63))
-    assert one.tolist() == pytest.approx(two.tolist(), abs=1e-6)
-
-
-def gradient(model: Any, objective: Any, batch: list[Any], budget: int) -> tuple[float, torch.Tensor]:
-    model.zero_grad()
+def gradient(scorer: Any, objective: Any, batch: list[Any], budget: int) -> tuple[float, torch.Tensor]:
+    scorer.zero_grad()
     total = 0.0
-    for micro in split_by_budget(batch, lambda item: item.num_tokens, budget):
-        loss, _ = objective(model, micro, batch)
+    for micro in micro_batches(batch, scorer.sizes(batch), budget, 1)[0]:
+        loss, _ = objective(scorer, micro, batch)
         loss.backward()
         total += float(loss.detach())
-    return total, torch.cat([p.grad.flatten() for p in model.parameters()])
+    return total, torch.cat([p.grad.flatten() for p in scorer.parameters()])
 
 
 PAIRS = [
@@ -145,7 +126,7 @@ PAIRS = [
     ],
 )
 def test_any_split_into_micro_batches_gives_the_same_step(objective: Any, batch: list[Any], budget: int) -> None:
-    model = tiny.model("llama", 64).eval()
+    model = scorer()
     whole_loss, whole = gradient(model, objective, batch, 10_000)
     split_loss, split = gradient(model, objective, batch, budget)
     assert split_loss == pytest.approx(whole_loss, rel=1e-6, abs=1e-6)
@@ -153,28 +134,28 @@ def test_any_split_into_micro_batches_gives_the_same_step(objective: Any, batch:
 
 
 def test_sft_is_the_mean_over_completion_tokens() -> None:
-    model = tiny.model("llama", 64).eval()
+    model = scorer()
     with torch.no_grad():
         found = float(SFTObjective()(model, EXAMPLES, EXAMPLES)[0])
-        wanted = -sum(oracle(model, e) for e in EXAMPLES) / sum(len(e.completion_ids) for e in EXAMPLES)
+        wanted = -sum(oracle(model.model, e) for e in EXAMPLES) / sum(len(e.completion_ids) for e in EXAMPLES)
     assert found == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_originals_sft_loss_is_a_sum_over_tokens_and_a_mean_over_examples() -> None:
-    model = tiny.model("llama", 64).eval()
+    model = scorer()
     with torch.no_grad():
         found, metrics = SFTObjective("example_sum")(model, EXAMPLES, EXAMPLES)
-        wanted = -sum(oracle(model, e) for e in EXAMPLES)
+        wanted = -sum(oracle(model.model, e) for e in EXAMPLES)
     assert float(found) == pytest.approx(wanted / len(EXAMPLES), abs=1e-4)
     assert metrics["nll_per_token"] == pytest.approx(wanted / sum(len(e.completion_ids) for e in EXAMPLES), abs=1e-5)
 
 
 def test_dpo_metrics_are_means_over_the_pairs() -> None:
-    model = tiny.model("llama", 64).eval()
+    model = scorer()
     with torch.no_grad():
         _, metrics = DPOObjective("sigmoid", 0.1)(model, PAIRS, PAIRS)
-        chosen = [0.1 * (oracle(model, p.chosen) - p.reference_chosen) for p in PAIRS]
-        rejected = [0.1 * (oracle(model, p.rejected) - p.reference_rejected) for p in PAIRS]
+        chosen = [0.1 * (oracle(model.model, p.chosen) - p.reference_chosen) for p in PAIRS]
+        rejected = [0.1 * (oracle(model.model, p.rejected) - p.reference_rejected) for p in PAIRS]
     assert metrics["rewards/chosen"] == pytest.approx(sum(chosen) / 3, abs=1e-4)
     assert metrics["rewards/margins"] == pytest.approx((sum(chosen) - sum(rejected)) / 3, abs=1e-4)
     right = [c > r for c, r in zip(chosen, rejected, strict=True)]
@@ -182,7 +163,7 @@ def test_dpo_metrics_are_means_over_the_pairs() -> None:
 
 
 def test_a_weight_of_two_counts_twice() -> None:
-    model = tiny.model("llama", 64).eval()
+    model = scorer()
     objective = DPOObjective("sigmoid", 0.1)
     plain = [PairExample(str(i), p.chosen, p.rejected, 1.0) for i, p in enumerate(PAIRS)]
     doubled = [PairExample("0", PAIRS[0].chosen, PAIRS[0].rejected, 2.0), *plain[1:]]
@@ -190,10 +171,3 @@ def test_a_weight_of_two_counts_twice() -> None:
         twice = float(objective(model, [plain[0], *plain], [plain[0], *plain])[0])
         weighted = float(objective(model, doubled, doubled)[0])
     assert weighted == pytest.approx(twice, abs=1e-7)
-
-
-def test_micro_batches_stay_within_the_budget_and_lose_nothing() -> None:
-    sizes = [3, 50, 7, 7, 20, 1, 9, 120]
-    chunks = list(split_by_budget(sizes, lambda n: n, 40))
-    assert sorted(n for chunk in chunks for n in chunk) == sorted(sizes)
-    assert all(len(chunk) == 1 or max(chunk) * len(chunk) <= 40 for chunk in chunks)

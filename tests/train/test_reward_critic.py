@@ -18,10 +18,9 @@ from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.checkpoint import load_encoder, save_checkpoint
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_preferences
-from tutelage.train.logps import collate
-from tutelage.train.objectives import reward_scores
 from tutelage.train.reward_critic import load_reward_critic, score_completions
-from tutelage.train.reward_model import keep_head_exact, load_reward_model
+from tutelage.train.reward_model import load_reward_model
+from tutelage.train.scorer import RewardScorer
 
 PROMPTS = [Prompt.of(q) for q in ("What is the capital of France?", "hello there", "the quick brown fox")]
 SPECIAL = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>", "bos_token": "<|im_start|>"}
@@ -52,7 +51,7 @@ def trained(folder: Path, kind: str = "llama", tokenizer: Any = None) -> tuple[A
     source = Model(path=str(tiny.folder(folder / "m", kind, tokenizer)))
     encoder = load_encoder(source)
     model = load_reward_model(source, encoder, seed=1)
-    save_checkpoint(model, encoder, folder / "checkpoint")
+    save_checkpoint(RewardScorer(model), encoder, folder / "checkpoint")
     return model, encoder, folder / "checkpoint"
 
 
@@ -71,9 +70,8 @@ def score(path: Path, rows: list[Completion], **settings: Any) -> tuple[dict[str
 def stages_own(model: Any, encoder: Encoder, max_length: int) -> dict[str, float]:
     """The scores that the reward stage's objective computes of its preferences, by the completion's id."""
     pairs = encode_preferences(encoder, PROMPTS, PREFERENCES, max_length, lambda what, num: None)
-    examples = [p.chosen for p in pairs] + [p.rejected for p in pairs]
-    batch = collate(examples, model.device, pad=model.config.pad_token_id)
-    return dict(zip((e.id for e in examples), reward_scores(model, batch).tolist(), strict=True))
+    examples = [branch for pair in pairs for branch in pair.branches]
+    return dict(zip((e.id for e in examples), RewardScorer(model)(pairs).flatten().tolist(), strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,12 +162,11 @@ def test_what_cannot_be_encoded_has_no_score_and_is_counted(tmp_path: Path) -> N
 
 def test_in_bfloat16_scores_keep_their_digits(tmp_path: Path) -> None:
     """A head in bfloat16 has 8 bits: of thousands of completions many would tie."""
-    model, _, path = trained(tmp_path)
+    _, _, path = trained(tmp_path)
     exact, rough = (score(path, ALL, precision=p)[0] for p in ("float32", "bfloat16"))
     assert rough == pytest.approx(exact, abs=0.05)
     values = torch.tensor(list(rough.values()))
     assert (values != values.bfloat16().float()).any()
-    assert keep_head_exact(model) is model
 
 
 # ---- what is no reward model --------------------------------------------------------------------------

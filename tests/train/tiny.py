@@ -84,3 +84,38 @@ def folder(path: Path, kind: str = "llama", tokenizer: Any = None, template: str
     model(kind, len(tokenizer)).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+SMALL: dict[str, Any] = {"vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = SMALL | {"intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 256}
+GPT = {"vocab_size": 128, "n_embd": 32, "hidden_size": 32, "n_layer": 2, "n_head": 4}
+MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 8}
+LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": GPT,
+    "gptj": GPT | {"rotary_dim": 4},
+    "gpt_neo": {"vocab_size": 128, "hidden_size": 32, "num_layers": 2, "num_heads": 4}
+    | {"attention_types": [[["global", "local"], 1]], "max_position_embeddings": 256},
+    "gpt_neox": SMALL | {"intermediate_size": 64, "max_position_embeddings": 256},
+    "bloom": GPT,
+    "falcon": SMALL,
+    "mamba": SMALL,
+    "opt": SMALL | {"ffn_dim": 64, "max_position_embeddings": 256, "word_embed_proj_dim": 32},
+    "mixtral": GROUPED | {"num_local_experts": 4},
+    "qwen3_moe": GROUPED | MOE,
+    "qwen3_next": GROUPED | MOE | LINEAR | {"linear_key_head_dim": 8, "linear_value_head_dim": 8},
+    **{kind: GROUPED | {"head_dim": 8} for kind in ("qwen3", "gemma2", "gemma3_text", "smollm3", "olmo2", "olmo3")},
+}
+
+
+def small(kind: str, classifier: bool = False, **changed: Any) -> Any:
+    """A random model of any architecture that transformers knows, with 128 tokens."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = AutoConfig.for_model(kind, **(CONFIGS.get(kind, GROUPED) | special | changed))
+    if classifier:
+        config.num_labels = 1
+        return AutoModelForSequenceClassification.from_config(config).eval()
+    return AutoModelForCausalLM.from_config(config).eval()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import PROMPTS
-from tutelage.disk import disk_errors, write_atomically
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.records import Preference, Prompt
@@ -19,6 +16,8 @@ from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Made, Work
 from tutelage.train.settings import Training
 
+REFERENCES = "references"
+"""Folder of what references say of preferences, kept for every run that asks the same."""
 NOISY = ("cdpo", "rdpo", "robust")
 
 
@@ -65,12 +64,14 @@ class Inputs(Group):
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write reference.json, checkpoint/ and metrics.jsonl."""
+    """Write checkpoint/ and metrics.jsonl."""
     require("train", "tutelage dpo")
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit
+    from tutelage.train.fit import fit, make_scorer, something
     from tutelage.train.objectives import DPOObjective
+    from tutelage.train.reference import with_reference
+    from tutelage.train.scorer import LogpScorer
 
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
@@ -79,28 +80,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    pairs = encode_preferences(encoder, prompts, preferences, length, work.count)
+    pairs = something(encode_preferences(encoder, prompts, preferences, length, work.count), work)
     work.count("preferences", len(pairs))
-    pairs = with_reference(model, pairs, config, work)
+    scorer = make_scorer(LogpScorer, model, pairs, config)
+    pairs = with_reference(scorer, pairs, config, config.artifacts / REFERENCES, inputs.model.identity())
     objective = DPOObjective(**config.loss.model_dump())
-    return fit(inputs.model, model, encoder, pairs, objective, config, work)
-
-
-def with_reference(model: Any, pairs: list[Any], config: Config, work: Work) -> list[Any]:
-    """Fill in the reference's log-probabilities: those of the policy itself, before its first step.
-
-    They are kept in reference.json, so that a resumed run compares with the same numbers.
-    """
-    from tutelage.train.reference import reference_logps
-
-    path = work.path / "reference.json"
-    if path.is_file():
-        logps = json.loads(path.read_text("utf-8"))
-    else:
-        logps = reference_logps(model, pairs, config)
-        with disk_errors(path):
-            write_atomically(path, json.dumps(logps))
-    return [replace(pair, reference_chosen=logps[pair.id][0], reference_rejected=logps[pair.id][1]) for pair in pairs]
+    return fit(inputs.model, scorer, encoder, pairs, objective, config, work)
 
 
 STAGE = Stage("dpo", Config, Inputs, body)

@@ -39,9 +39,11 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     require("train", "tutelage reward")
     from tutelage.train.checkpoint import load_encoder, usable_length
     from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit
+    from tutelage.train.fit import fit, make_scorer
     from tutelage.train.objectives import reward_objective
-    from tutelage.train.reward_model import load_reward_model, ranked_rightly
+    from tutelage.train.reference import numbers
+    from tutelage.train.reward_model import load_reward_model
+    from tutelage.train.scorer import RewardScorer
 
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
@@ -58,13 +60,15 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         raise DataError(f"{inputs.preferences.path}: no preference is left to train on; lower held_out")
     work.count("preferences to train on", len(train))
     work.count("preferences held out", len(test))
-    made = fit(inputs.model, model, encoder, train, reward_objective, config, work)
+    scorer = make_scorer(RewardScorer, model, pairs, config)
+    made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work)
     if not test:
         return made
     by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
-    right = ranked_rightly(model, test, config)
+    scores = numbers(scorer, test, config.micro_batch_tokens, config.precision, "held out")
     for pair in test:
-        by_prompt[pair.prompt_id].append(right[pair.id])
+        chosen, rejected = scores[pair.id]
+        by_prompt[pair.prompt_id].append(float(chosen > rejected))
     accuracy, error = mean_and_error([sum(group) / len(group) for group in by_prompt.values()])
     tested = {"held_out_accuracy": accuracy, "held_out_standard_error": error if len(by_prompt) > 1 else None}
     return made.model_copy(update={"summary": made.summary | tested})

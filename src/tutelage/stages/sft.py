@@ -39,8 +39,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     require("train", "tutelage sft")
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.examples import encode_completions
-    from tutelage.train.fit import fit
+    from tutelage.train.fit import fit, make_scorer, something
     from tutelage.train.objectives import SFTObjective
+    from tutelage.train.scorer import LogpScorer
 
     encoder = load_encoder(inputs.model)
     prompts, completions = read_completions(inputs.completions, None, work.count)
@@ -50,9 +51,10 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = encode_completions(encoder, prompts, kept, length, work.count)
+    examples = something(encode_completions(encoder, prompts, kept, length, work.count), work)
     work.count("completions", len(examples))
-    return fit(inputs.model, model, encoder, examples, SFTObjective(config.loss), config, work)
+    scorer = make_scorer(LogpScorer, model, examples, config)
+    return fit(inputs.model, scorer, encoder, examples, SFTObjective(config.loss), config, work)
 
 
 STAGE = Stage("sft", Config, Inputs, body)

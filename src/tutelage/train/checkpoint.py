@@ -6,7 +6,7 @@ import os
 import shutil
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.config import nearest, preset_names
 from tutelage.disk import read_text
@@ -14,7 +14,11 @@ from tutelage.errors import ModelError, StoreError, TutelageError
 from tutelage.inputs import Model, Pretrained
 from tutelage.progress import say
 from tutelage.records import Checkpoint
+from tutelage.train import parallel
 from tutelage.train.encode import Encoder
+
+if TYPE_CHECKING:
+    from tutelage.train.scorer import Scorer
 
 CHECKPOINT = "checkpoint"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
@@ -27,13 +31,6 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def device() -> Any:
-    """Return the CUDA device if there is one, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _chat_template(name_or_path: str) -> str:
@@ -104,7 +101,7 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     check_weights(model, info, allowed=())
     # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
     # nonzero margin at step 0.
-    return loaded.to(device()).eval()
+    return loaded.to(parallel.load_device()).eval()
 
 
 def check_weights(model: Pretrained, info: dict[str, Any], allowed: tuple[str, ...]) -> None:
@@ -157,21 +154,27 @@ def usable_length(model: Any, max_length: int) -> int:
     return min(context, max_length)
 
 
-def save_checkpoint(model: Any, encoder: Encoder, folder: Path) -> None:
+def save_checkpoint(scorer: Scorer, encoder: Encoder, folder: Path) -> None:
     """Save weights, tokenizer, chat template and generation settings as `folder`, whole or not at all.
+
+    Of sharded weights the first process gathers everything, in memory of the CPU.
 
     Raises:
         StoreError: the disk is full or cannot be written.
     """
     from safetensors import SafetensorError
 
+    weights = parallel.whole_weights(scorer)
+    if not parallel.is_first():
+        return
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    if model.can_generate():  # a reward model does not
-        model.generation_config.eos_token_id = encoder.end_id
-        model.generation_config.pad_token_id = pad_id(encoder)
     try:
-        model.save_pretrained(temporary)
+        with scorer.as_loaded() as model:
+            if model.can_generate():  # a reward model does not
+                model.generation_config.eos_token_id = encoder.end_id
+                model.generation_config.pad_token_id = pad_id(encoder)
+            model.save_pretrained(temporary, state_dict=weights)
         encoder.tokenizer.save_pretrained(temporary)
     except SafetensorError as error:
         raise StoreError(f"{temporary}: cannot be written ({error}); free some space, then run again") from None

@@ -33,6 +33,11 @@ class Example:
     cut: bool = False
 
     @property
+    def branches(self) -> tuple[Example]:
+        """The one completion there is."""
+        return (self,)
+
+    @property
     def num_tokens(self) -> int:
         """Prompt and completion together."""
         return len(self.prompt_ids) + len(self.completion_ids)

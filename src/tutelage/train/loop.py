@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
 from tutelage.disk import dump_rows, write_atomically
-from tutelage.errors import StoreError, TrainingError
+from tutelage.errors import TrainingError
 from tutelage.progress import Progress, say
 from tutelage.records import Trained
-from tutelage.train.logps import split_by_budget
+from tutelage.train import parallel
+from tutelage.train.optimizer import lr_factor, make_optimizer
+from tutelage.train.precision import autocast
+from tutelage.train.resume import ResumePoints
+from tutelage.train.rows import T, micro_batches
+from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 
-
-class Item(Protocol):
-    """What can be trained on: something with a name and a size."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def prompt_id(self) -> str: ...
-
-    @property
-    def num_tokens(self) -> int: ...
-
-
-T = TypeVar("T", bound=Item)
-Objective = Callable[[Any, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
-RESUME, METRICS, TRAINED = "resume.pt", "metrics.jsonl", "trained.jsonl"
+Objective = Callable[[Scorer, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
+METRICS, TRAINED = "metrics.jsonl", "trained.jsonl"
 
 
 @lru_cache(maxsize=1)  # every step of an epoch asks for it
@@ -75,28 +64,6 @@ class Plan:
         return order[position * self.batch_size : (position + 1) * self.batch_size].tolist()
 
 
-def make_optimizer(model: Any, settings: Training) -> torch.optim.Optimizer:
-    """Return the optimizer of `settings` over all weights."""
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.95),
-            fused=True,
-        )
-    return torch.optim.RMSprop(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def lr_factor(step: int, num_steps: int, warmup: int, schedule: Literal["constant", "cosine"]) -> float:
-    """Return the share of the peak learning rate at `step`: linear warm-up, then constant or cosine to 0."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    if schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
-
-
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM, so that a step is finished and saved first; a second one stops at once."""
@@ -120,139 +87,134 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 class Trainer(Generic[T]):
-    """Trains `model` on `items` in `folder`, from wherever an interrupted run left off."""
+    """Trains what `scorer` holds on `items` in `folder`, from wherever an interrupted run left off.
 
-    def __init__(self, model: Any, items: Sequence[T], objective: Objective[T], settings: Training, folder: Path):
-        self.model, self.items, self.objective = model, items, objective
+    Every process computes its share of each batch; only the first writes.
+    """
+
+    def __init__(
+        self, scorer: Scorer, items: Sequence[T], objective: Objective[T], settings: Training, folder: Path
+    ) -> None:
+        self.scorer, self.items, self.objective = scorer, items, objective
         self.settings, self.folder = settings, folder
         self.plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
-        self.optimizer = make_optimizer(model, settings)
-        self.saved_at, self.save_seconds = time.monotonic(), 0.0
+        self.optimizer = make_optimizer(scorer.parameters(), settings)
+        self.resume = ResumePoints(folder, scorer.model, self.optimizer)
+        self.saved_at = time.monotonic()
 
     def run(self, name: str) -> int:
-        """Train to the end and return the number of steps. The resume file stays.
+        """Train to the end and return the number of steps. What is needed to go on stays.
 
         Raises:
             TrainingError: a loss that is not a number.
+            StoreError: the disk is full.
             KeyboardInterrupt: asked to stop; everything up to the last step is saved.
         """
-        rows = [Trained(id=i.id, prompt_id=i.prompt_id, num_tokens=i.num_tokens) for i in self.items]
-        write_atomically(self.folder / TRAINED, dump_rows(rows))
-        first = self._load()
-        total, done = self.plan.num_steps, first
+        total = self.plan.num_steps
+        done = first = self.resume.load()
+        if first:
+            say(f"  goes on after step {first} of {total}")
         with (
             stop_requests() as stop,
+            self._metrics_file(first) as write,
             Progress(name, total, "steps", done=first) as progress,
-            (self.folder / METRICS).open("a", encoding="utf-8") as metrics,
         ):
             for step in range(first, total):
-                row = self._step(step)
-                metrics.write(json.dumps(row) + "\n")
-                metrics.flush()
+                row, stopping = self._step(step, bool(stop))
+                write(row)
                 done = step + 1
                 progress.advance(1, f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s")
-                if stop or self._save_is_due():
-                    self._save(done)
-                if stop:
+                if stopping or self._save_is_due():
+                    self.resume.save(done)
+                    self.saved_at = time.monotonic()
+                if stopping:
+                    self.resume.finish()
                     raise KeyboardInterrupt
-        self._save(done)
+        self.resume.save(done)
+        self.resume.finish()
         return total
 
     def last_metrics(self) -> dict[str, float]:
         """Return the last row of metrics.jsonl without what depends on the machine's speed."""
         row = json.loads((self.folder / METRICS).read_text("utf-8").splitlines()[-1])
-        return {key: value for key, value in row.items() if key != "tokens_per_second"}
+        return {key: value for key, value in row.items() if not key.endswith("_per_second")}
 
-    def _step(self, step: int) -> dict[str, Any]:
+    @contextmanager
+    def _metrics_file(self, first: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Write what is trained on, and lend what writes a row of metrics."""
+        if not parallel.is_first():
+            yield lambda row: None
+            return
+        rows = [Trained(id=i.id, prompt_id=i.prompt_id, num_tokens=i.num_tokens) for i in self.items]
+        write_atomically(self.folder / TRAINED, dump_rows(rows))
+        _keep_metrics(self.folder / METRICS, first)
+        with (self.folder / METRICS).open("a", encoding="utf-8", buffering=1) as file:
+            yield lambda row: print(json.dumps(row), file=file)
+
+    def _step(self, step: int, stop: bool) -> tuple[dict[str, Any], bool]:
+        """Take one step; return its metrics, and whether any process was asked to stop."""
         started = time.monotonic()
         batch = [self.items[i] for i in self.plan.indices(step)]
         factor = lr_factor(step, self.plan.num_steps, self.settings.warmup_steps, self.settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * factor
-        loss = 0.0
-        metrics: dict[str, float] = {}
-        for micro in split_by_budget(batch, lambda item: item.num_tokens, self.settings.micro_batch_tokens):
-            with autocast(self.model.device, self.settings.precision):
-                value, parts = self.objective(self.model, micro, batch)
-            if not torch.isfinite(value):
-                ids = ", ".join(item.prompt_id for item in micro[:5])
-                raise TrainingError(
-                    f"step {step + 1}: the loss is {float(value.detach())} on examples of the prompts {ids}; "
-                    "look at them with `tutelage trace`, or lower lr"
-                )
-            value.backward()  # type: ignore[no-untyped-call]
-            loss += float(value.detach())
-            metrics = {key: metrics.get(key, 0.0) + part for key, part in parts.items()}
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        found, bad = self._backward(batch)
+        found = parallel.sums({**found, "stop": float(stop)})
+        if not math.isfinite(found["loss"]):
+            self._refuse(step, found["loss"], bad)
+        norm = torch.nn.utils.clip_grad_norm_(self.scorer.parameters(), self.settings.max_grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(norm):
             raise TrainingError(f"step {step + 1}: the gradient is {float(norm)}; lower lr")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        tokens = sum(item.num_tokens for item in batch)
+        tokens, seconds = sum(item.num_tokens for item in batch), time.monotonic() - started
+        stopping = bool(found.pop("stop"))
         return {
             "step": step + 1,
             "epoch": (step + 1) / self.plan.steps_per_epoch,
-            "loss": loss,
+            "loss": found.pop("loss"),
             "lr": self.settings.lr * factor,
             "grad_norm": float(norm),
             "examples": len(batch),
             "tokens": tokens,
-            "tokens_per_second": tokens / (time.monotonic() - started),
-            **metrics,
-        }
+            "tokens_per_second": tokens / seconds,
+            "examples_per_second": len(batch) / seconds,
+            **found,
+        }, stopping
+
+    def _backward(self, batch: list[T]) -> tuple[dict[str, float], list[T]]:
+        """Add up this process's share of the loss, metrics and gradients; and the items where they broke."""
+        sums: dict[str, float] = {"loss": 0.0}
+        bad: list[T] = []
+        sizes, budget = self.scorer.sizes(batch), self.settings.micro_batch_tokens
+        shares = micro_batches(batch, sizes, budget, parallel.num_processes())
+        for micro in shares[parallel.rank()]:
+            # with nothing to do a process still goes along, as sharded weights are gathered by all of them
+            share = float(bool(micro))
+            with autocast(self.scorer.device, self.settings.precision):
+                value, parts = self.objective(self.scorer, micro or batch[:1], batch)
+            (value * share).backward()  # type: ignore[no-untyped-call]
+            loss = float(value.detach())
+            if not math.isfinite(loss):
+                bad += micro
+            for key, part in {"loss": loss, **parts}.items():
+                sums[key] = sums.get(key, 0.0) + part * share
+        return sums, bad
+
+    def _refuse(self, step: int, loss: float, bad: list[T]) -> None:
+        """Stop before a step that would destroy the weights; what was saved before it stays."""
+        ids = [i for some in parallel.gathered([item.prompt_id for item in bad]) for i in some]
+        raise TrainingError(
+            f"step {step + 1}: the loss is {loss} on examples of the prompts {', '.join(ids[:5])}; "
+            "look at them with `tutelage trace`, or lower lr"
+        )
 
     def _save_is_due(self) -> bool:
         """Time for a save, but never so often that saving takes more than a twentieth of the time."""
-        return time.monotonic() - self.saved_at >= max(self.settings.save_every_seconds, 20 * self.save_seconds)
-
-    def _save(self, step: int) -> None:
-        started = time.monotonic()
-        state = {"step": step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        temporary = self.folder / (RESUME + ".tmp")
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # torch's zip writer reports a full disk as a RuntimeError
-            raise StoreError(
-                f"{temporary}: cannot be written ({str(error).splitlines()[0]}); free some space. "
-                "The last saved step is kept; the same command goes on from there"
-            ) from None
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / RESUME)
-        self.saved_at = time.monotonic()
-        self.save_seconds = self.saved_at - started
-
-    def _load(self) -> int:
-        """Restore weights, optimizer and position; return the number of steps already done."""
-        path = self.folder / RESUME
-        step = 0
-        state = _read_state(path, self.model.device)
-        if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            step = int(state["step"])
-            say(f"  goes on after step {step} of {self.plan.num_steps}")
-        _keep_metrics(self.folder / METRICS, step)
-        return step
-
-
-def _read_state(path: Path, device: Any) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # an empty file, a torn one and a foreign one each raise something else
-        say(f"  {path} is damaged ({type(error).__name__}); training starts over")
-        return None
-    return state
-
-
-def autocast(device: Any, precision: Literal["auto", "float32", "bfloat16"]) -> Any:
-    """Compute in bfloat16 where asked (auto: on a GPU that has it); weights stay float32."""
-    use = precision == "bfloat16" or (
-        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
-    return torch.autocast(device.type, dtype=torch.bfloat16) if use else nullcontext()
+        waited = time.monotonic() - self.saved_at
+        due = waited >= max(self.settings.save_every_seconds, 20 * self.resume.seconds)
+        return parallel.from_first(due)
 
 
 def _keep_metrics(path: Path, steps: int) -> None:

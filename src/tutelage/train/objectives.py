@@ -1,21 +1,21 @@
 """What is minimised, as pure functions, and how a micro-batch adds its share to it.
 
-An objective is called with a micro-batch and the whole batch it belongs to; its value is already divided
-by what the whole batch is divided by, so that the sum over micro-batches is exact for any split.
+An objective is called with a scorer, a micro-batch and the whole batch it belongs to; its value is already
+divided by what the whole batch is divided by, so that the sum over micro-batches is exact for any split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
 from tutelage.train.encode import Example
-from tutelage.train.logps import collate, sum_logps, token_logps
+from tutelage.train.scorer import Scorer
 
 LossName = Literal["sigmoid", "ipo", "ipo_mean", "cdpo", "rdpo", "robust"]
 SFTLoss = Literal["token_mean", "example_sum"]
@@ -38,9 +38,14 @@ class PairExample:
         return self.chosen.prompt_id
 
     @property
+    def branches(self) -> tuple[Example, Example]:
+        """Chosen and rejected: two completions of one prompt."""
+        return self.chosen, self.rejected
+
+    @property
     def num_tokens(self) -> int:
-        """Padded size of the pair."""
-        return 2 * max(self.chosen.num_tokens, self.rejected.num_tokens)
+        """Tokens of the prompt, once, and of both completions."""
+        return self.chosen.num_tokens + len(self.rejected.completion_ids)
 
 
 def dpo_losses(margin: Tensor, name: LossName, beta: float, label_noise: float = 0.0) -> Tensor:
@@ -85,10 +90,10 @@ class SFTObjective:
     name: SFTLoss = "token_mean"
 
     def __call__(
-        self, model: Any, micro: Sequence[Example], batch: Sequence[Example]
+        self, scorer: Scorer, micro: Sequence[Example], batch: Sequence[Example]
     ) -> tuple[Tensor, dict[str, float]]:
         num_labels = sum(len(e.completion_ids) for e in batch)
-        total = -token_logps(model, collate(micro, model.device)).double().sum()
+        total = -scorer(micro).sum()
         loss = total / (num_labels if self.name == "token_mean" else len(batch))
         return loss, {"nll_per_token": float(total.detach()) / num_labels}
 
@@ -110,10 +115,9 @@ class DPOObjective:
     sft_reg: float = 0.0
 
     def __call__(
-        self, model: Any, micro: Sequence[PairExample], batch: Sequence[PairExample]
+        self, scorer: Scorer, micro: Sequence[PairExample], batch: Sequence[PairExample]
     ) -> tuple[Tensor, dict[str, float]]:
-        both = [p.chosen for p in micro] + [p.rejected for p in micro]
-        chosen, rejected = sum_logps(model, collate(both, model.device)).chunk(2)
+        chosen, rejected = scorer(micro).unbind(1)
 
         def column(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, device=chosen.device, dtype=torch.float64)
@@ -175,20 +179,11 @@ class DPOObjective:
 
 
 def reward_objective(
-    model: Any, micro: Sequence[PairExample], batch: Sequence[PairExample]
+    scorer: Scorer, micro: Sequence[PairExample], batch: Sequence[PairExample]
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted mean of `reward_losses` over the whole batch, and the share ranked rightly."""
-    examples = [p.chosen for p in micro] + [p.rejected for p in micro]
-    both = collate(examples, model.device, pad=model.config.pad_token_id)
-    chosen, rejected = reward_scores(model, both).chunk(2)
+    chosen, rejected = scorer(micro).unbind(1)
     weight = torch.tensor([p.weight for p in micro], device=chosen.device) / sum(p.weight for p in batch)
     loss = (reward_losses(chosen, rejected) * weight).sum()
     right = float((chosen > rejected).double().sum()) / len(batch)
     return loss, {"rewards/accuracies": right}
-
-
-def reward_scores(model: Any, batch: Any) -> Tensor:
-    """Return the score of each sequence, (B,) float32."""
-    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
-    scores: Tensor = logits[:, 0].float()
-    return scores

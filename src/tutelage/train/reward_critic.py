@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from tutelage.errors import ModelError
 from tutelage.inputs import RewardModel
-from tutelage.progress import Progress
 from tutelage.records import Completion, Prompt
+from tutelage.train import parallel
 from tutelage.train.checkpoint import (
     cannot_load,
     check_vocabulary,
     check_weights,
     context_length,
-    device,
     load_encoder,
     usable_length,
 )
 from tutelage.train.encode import Encoder, Example
 from tutelage.train.examples import encode_completions
-from tutelage.train.logps import collate, split_by_budget
-from tutelage.train.loop import autocast
-from tutelage.train.objectives import reward_scores
-from tutelage.train.reward_model import HEADS, keep_head_exact, pad_apart_from_end
+from tutelage.train.layout import fit_layout
+from tutelage.train.precision import Precision
+from tutelage.train.reference import numbers
+from tutelage.train.reward_model import pad_apart_from_end
+from tutelage.train.scorer import HEADS, RewardScorer
 
 
 def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
@@ -62,17 +62,16 @@ def load_reward_critic(source: RewardModel) -> tuple[Any, Encoder]:
     check_weights(source, info, allowed=())
     pad_apart_from_end(model, encoder)
     check_vocabulary(model, encoder, source.path)
-    return keep_head_exact(model.to(device()).eval()), encoder
+    return model.to(parallel.device()).eval(), encoder
 
 
-@torch.no_grad()
 def score_completions(
     source: RewardModel,
     prompts: Mapping[str, Prompt],
     completions: Sequence[Completion],
     max_length: int | None,
     micro_batch_tokens: int,
-    precision: Literal["auto", "float32", "bfloat16"],
+    precision: Precision,
     count: Callable[[str, int], None],
 ) -> dict[str, float]:
     """Return the score of each completion, by its id; one that cannot be encoded has none, and is counted.
@@ -92,17 +91,10 @@ def score_completions(
         alike.setdefault(example.prompt_ids + example.completion_ids, []).append(example)
     # Sorted, so that rounding does not depend on the order that completions come in.
     firsts = [alike[ids][0] for ids in sorted(alike)]
-    scores: dict[str, float] = {}
-    with Progress("score", len(firsts), "completions") as progress:
-        for micro in split_by_budget(firsts, lambda e: e.num_tokens, micro_batch_tokens):
-            batch = collate(micro, model.device, pad=model.config.pad_token_id)
-            with autocast(model.device, precision):
-                found = reward_scores(model, batch).tolist()
-            for example, score in zip(micro, found, strict=True):
-                same = alike[example.prompt_ids + example.completion_ids]
-                scores.update(dict.fromkeys((e.id for e in same), score))
-            progress.advance(len(micro))
-    return scores
+    scorer = RewardScorer(model)
+    fit_layout(scorer, max((e.num_tokens for e in firsts), default=0), "auto", precision)
+    scores = numbers(scorer, firsts, micro_batch_tokens, precision, "score")
+    return {e.id: scores[same[0].id][0] for same in alike.values() for e in same}
 
 
 def _trained_length(source: RewardModel) -> int | None:

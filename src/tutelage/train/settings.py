@@ -21,7 +21,9 @@ class Training(Group):
     )
     optimizer: Literal["rmsprop", "adamw"] = Field("rmsprop", description="rmsprop as in the original, or adamw")
     weight_decay: float = Field(0.0, ge=0, description="decoupled for adamw, L2 for rmsprop")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="what follows the warm-up")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "constant", description="what follows the warm-up; cosine and linear end at 0"
+    )
     warmup_steps: int = Field(0, ge=0, description="linear warm-up", json_schema_extra={"unit": "steps"})
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
     max_length: int = Field(
@@ -38,8 +40,33 @@ class Training(Group):
     micro_batch_tokens: int = Field(
         8192,
         ge=1,
-        description="padded tokens computed at once; lower it if memory runs out (changes rounding, nothing else)",
+        description="tokens that a device computes at once; lower it if memory runs out (changes rounding, no more)",
         json_schema_extra={"unit": "tokens", **_RUNTIME},
+    )
+    rows: Literal["auto", "shared", "packed", "padded"] = Field(
+        "auto",
+        description="how examples are laid out: packed with the prompt of a pair once, packed, or padded; each is "
+        "tried first, and one that is not exact for the model is not taken; auto: the fastest that is",
+        json_schema_extra={**_RUNTIME},
+    )
+    activation_checkpointing: Literal["off", "selective", "full"] = Field(
+        "off",
+        description="compute activations again in the backward pass instead of keeping them: of every second "
+        "layer, or of all; saves memory, takes up to a third more time",
+        json_schema_extra={**_RUNTIME},
+    )
+    compile: bool = Field(False, description="torch.compile each layer (for GPUs)", json_schema_extra={**_RUNTIME})
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes on this machine that share the work, one per GPU",
+        json_schema_extra={"unit": "processes", **_RUNTIME},
+    )
+    shard_over: int | None = Field(
+        None,
+        ge=1,
+        description="processes that share one copy of the weights, e.g. those of one node; null: all of them",
+        json_schema_extra={"unit": "processes", **_RUNTIME},
     )
     save_every_seconds: float = Field(
         10.0,
