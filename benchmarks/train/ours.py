@@ -5,24 +5,34 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from metering import Meter
 from tutelage.train.encode import Example
+from tutelage.train.fit import make_scorer
 from tutelage.train.loop import METRICS, Plan, Trainer
 from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective
-from tutelage.train.reference import reference_logps
+from tutelage.train.reference import with_reference
+from tutelage.train.scorer import LogpScorer
 from tutelage.train.settings import Training
 from workloads import Case, Item, Workload
 
 
-class Unsaved(Trainer[Any]):
-    """Keeps no weights: nobody's checkpoints are part of what is measured."""
+class Unsaved:
+    """Stands for `ResumePoints` and keeps no weights: nobody's checkpoints are part of what is measured."""
 
-    def _save(self, step: int) -> None:
-        pass
+    seconds = 0.0
+
+    def load(self) -> int:
+        """There is nothing to go on from."""
+        return 0
+
+    def save(self, step: int) -> None:
+        """Keep nothing."""
+
+    def finish(self) -> None:
+        """Nothing is being written."""
 
 
 def train(case: Case, workload: Workload, model: Any, meter: Meter) -> dict[str, Any]:
@@ -37,24 +47,33 @@ def train(case: Case, workload: Workload, model: Any, meter: Meter) -> dict[str,
         save_every_seconds=1e9,
     )
     items = workload.items()
-    if workload.objective == "dpo":
-        pairs = in_order([pair(number, item) for number, item in enumerate(items)], settings)
-        with meter.part("reference"):
-            logps = reference_logps(model, pairs, settings)
-            pairs = [replace(p, reference_chosen=logps[p.id][0], reference_rejected=logps[p.id][1]) for p in pairs]
-        return fit(model, pairs, DPOObjective("sigmoid", workload.beta), settings, meter)
-    examples = in_order([example(str(number), item, 0) for number, item in enumerate(items)], settings)
-    return fit(model, examples, SFTObjective(), settings, meter)
+    make = pair if workload.objective == "dpo" else example
+    arranged = in_order([make(number, item) for number, item in enumerate(items)], settings)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with meter.part("layout"):
+            scorer = make_scorer(LogpScorer, model, arranged, settings)
+        if workload.objective == "dpo":
+            with meter.part("reference"):
+                arranged = with_reference(scorer, arranged, settings, folder, {"model": "random"})
+        objective = DPOObjective("sigmoid", workload.beta) if workload.objective == "dpo" else SFTObjective()
+        with meter.part("train"):
+            trainer = Trainer(scorer, arranged, objective, settings, folder)
+            trainer.resume = Unsaved()
+            trainer.run("benchmark")
+        rows = [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
+    model.set_attn_implementation(scorer.loaded_attention)
+    return {"losses": [row["loss"] for row in rows], "grad_norm": rows[0]["grad_norm"]}
 
 
-def example(name: str, item: Item, side: int) -> Example:
+def example(number: int, item: Item, side: int = 0) -> Example:
     """Return one completion as the training code takes it."""
-    return Example(f"{name}-{side}", name, item.prompt, item.completions[side])
+    return Example(f"{number}-{side}", str(number), item.prompt, item.completions[side])
 
 
 def pair(number: int, item: Item) -> PairExample:
     """Return a preference as the training code takes it."""
-    return PairExample(str(number), example(str(number), item, 0), example(str(number), item, 1))
+    return PairExample(str(number), example(number, item), example(number, item, 1))
 
 
 def in_order(items: Sequence[Any], settings: Training) -> list[Any]:
@@ -65,12 +84,3 @@ def in_order(items: Sequence[Any], settings: Training) -> list[Any]:
     for item, index in zip(items, order, strict=True):
         arranged[index] = item
     return arranged
-
-
-def fit(model: Any, items: list[Any], objective: Any, settings: Training, meter: Meter) -> dict[str, Any]:
-    """Train on encoded items."""
-    with tempfile.TemporaryDirectory() as folder:
-        with meter.part("train"):
-            Unsaved(model, items, objective, settings, Path(folder)).run("benchmark")
-        rows = [json.loads(line) for line in (Path(folder) / METRICS).read_text("utf-8").splitlines()]
-    return {"losses": [row["loss"] for row in rows], "grad_norm": rows[0]["grad_norm"]}
