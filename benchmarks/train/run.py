@@ -152,7 +152,7 @@ def memory(bench: Bench, sizes: Sizes) -> None:
     """How much memory DPO adds, with a vocabulary that makes logits large."""
     workload = sizes.memory
     cases = [sizes.case(who, workload, warm_up=False) for who in ("tutelage", "research")]
-    cases += [sizes.case("trl_best", workload, warm_up=False, micro_batch=workload.batch_size)]
+    cases += [sizes.case("trl_best", workload, warm_up=False, micro_batch=size) for size in (workload.batch_size, 1)]
     results = bench.interleaved(cases)
     ours, theirs = results[:2]
     rows = []
