@@ -147,9 +147,10 @@ class Bench:
             few = replace(epoch, num=min(epoch.num, 3 * epoch.batch_size))
             tried = [replace(case, workload=few, variant=variant, micro_batch=size) for variant, size in candidates]
             narrate(f"calibrating {case.contender}: {len(tried)} settings, three steps each")
-            found = [(run.seconds, at) for at, run in enumerate(spawn(tried)) if run]
+            what = "wall_seconds" if case.device == "cuda" else "seconds"
+            found = [(float(getattr(run, what)), at) for at, run in enumerate(spawn(tried)) if run]
             for seconds, at in sorted(found):
-                narrate(f"  {seconds:.2f} CPU s: {settings(tried[at])}")
+                narrate(f"  {seconds:.2f} s: {settings(tried[at])}")
             self.calibrated[key] = tried[min(found)[1]] if found else tried[0]
         chosen = self.calibrated[key]
         return replace(case, variant=chosen.variant, micro_batch=chosen.micro_batch)

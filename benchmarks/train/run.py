@@ -247,6 +247,7 @@ def gpu(bench: Bench, sizes: Sizes) -> None:
     what = f"{_of(workload)} Computed in bfloat16, weights and optimizer float32. {_median(bench)}"
     cases = [sizes.case(who, workload, precision="bfloat16", device=device) for who in NAMES if who != "trl_packing"]
     tutelage, _, best, defaults = cases
+    defaults = replace(defaults, micro_batch=min(workload.batch_size, 8))  # TRL's own
     if device == "cuda" or sizes.is_tiny:
         best = bench.best(best, (*DPO_BEST, ("plain", 16)) if device == "cuda" else DPO_BEST)
         results = bench.interleaved([tutelage, best, defaults])
@@ -258,7 +259,7 @@ def gpu(bench: Bench, sizes: Sizes) -> None:
     for runs in results:
         who = runs.case.contender
         if device == "cpu" or not runs.turns:
-            rows.append([NAMES[who], settings(runs.case), _missing(runs.case), *[""] * 5])
+            rows.append([NAMES[who], _missing(runs.case), *[""] * 6])
             continue
         wall, train = runs.median("wall_seconds"), runs.median("train_wall")
         share = flops / train / statistics.median(bench.gemm(sizes.threads, device, "bfloat16"))
@@ -322,7 +323,7 @@ def _print(
         print("`--tiny`: this only shows that everything runs; the numbers mean nothing.")
     elif targets:
         print("\n".join(map(str, targets)))
-    print(f"\n{machine(sizes.threads)}; {versions(results)}.\n", flush=True)
+    print(f"\n{'; '.join(filter(None, (machine(sizes.threads), versions(results))))}.\n", flush=True)
 
 
 def main() -> None:
