@@ -149,7 +149,10 @@ def test_there_is_one_before_the_first_step_then_as_often_as_asked_and_one_after
     rows = rows_of(tmp_path / EVALUATIONS)
     assert [row["step"] for row in rows] == steps
     assert [row["epoch"] for row in rows] == [step / 3 for step in steps]
-    assert watching.last() == {name: value for name, value in rows[-1].items() if name not in ("step", "epoch")}
+    for row in rows:
+        found = {name: value for name, value in row.items() if name not in ("step", "epoch")}
+        assert watching.found_at(row["step"]) == found
+    assert watching.found_at(99) == {}
 
 
 def test_what_is_evaluated_after_a_step_are_the_weights_of_that_step(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_dropout_is_off_while_evaluating_and_as_it_was_afterwards(tmp_path: Path
     watching.start(0)
     assert [module.training for module in model.modules()] == modes
     assert (
-        watching.last()["eval/loss"]
+        watching.found_at(0)["eval/loss"]
         == evaluate(SFTObjective(), LogpScorer(model.eval()), HELD_OUT, settings())["eval/loss"]
     )
 
@@ -275,8 +278,8 @@ def test_samples_say_what_was_asked_what_was_written_and_how_it_ended(tmp_path: 
     assert [row["step"] for row in rows] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
     assert {(row["prompt_id"], row["prompt"]) for row in rows} == {(p.id, p.text) for p in PROMPTS}
     last = rows[-3:]
-    assert watching.last()["eval/num_tokens"] == sum(row["num_tokens"] for row in last) / 3
-    assert watching.last()["eval/ended"] == sum(row["stop_reason"] == "stop" for row in last) / 3
+    assert watching.found_at(6)["eval/num_tokens"] == sum(row["num_tokens"] for row in last) / 3
+    assert watching.found_at(6)["eval/ended"] == sum(row["stop_reason"] == "stop" for row in last) / 3
     assert all(row["num_tokens"] <= 5 for row in rows)
 
 
@@ -290,7 +293,7 @@ def test_a_policy_that_ends_its_turns_is_seen_to(tmp_path: Path) -> None:
         model.lm_head.bias[draw.encoder.end_id] = 100.0
     watching = evaluation(model, tmp_path, config)
     watching.start(0)
-    assert (watching.last()["eval/ended"], watching.last()["eval/num_tokens"]) == (1.0, 0.0)
+    assert (watching.found_at(0)["eval/ended"], watching.found_at(0)["eval/num_tokens"]) == (1.0, 0.0)
 
 
 def test_prompts_that_cannot_be_completed_are_passed_over_and_counted() -> None:
@@ -345,7 +348,7 @@ def test_a_metric_that_is_no_number_is_null_and_does_not_stop_training(tmp_path:
     made.start(0)
     (row,) = rows_of(tmp_path / EVALUATIONS)
     assert (row["eval/loss"], row["eval/importance_weights/rejected"]) == (None, None)
-    assert made.last()["eval/loss"] is None
+    assert made.found_at(0)["eval/loss"] is None
     assert row["eval/nll_per_token"] > 0
 
 

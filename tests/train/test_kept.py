@@ -69,7 +69,7 @@ def test_the_best_is_what_the_run_is_for_if_that_is_asked(tmp_path: Path, more: 
 
 
 def test_the_best_of_nothing_held_out_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"final=best need examples to evaluate; give held_out"):
+    with pytest.raises(ConfigError, match=r"final=best need prompts that are held out; give held_out"):
         get("sft").configure(words(tmp_path, "final=best"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -37,11 +37,17 @@ class PolicyTraining(Training):
         json_schema_extra={"unit": "prompts"},
     )
     eval_drawing: Drawing = Field(Drawing(), description="how those completions are drawn")
+    # not of reward models: what they are tested on must not choose among them
+    final: Literal["last", "best"] = Field(
+        "last", description="which weights the run is for: those after the last step, or of the lowest eval/loss"
+    )
 
     @model_validator(mode="after")
     def _samples_something(self) -> Self:
-        if self.held_out == 0 and self.eval_samples:
-            raise ValueError("eval_samples needs prompts that are held out; give held_out, such as 0.05")
+        if self.held_out == 0 and (self.eval_samples or self.final == "best"):
+            raise ValueError(
+                "eval_samples and final=best need prompts that are held out; give held_out, such as 0.05"
+            )
         return self
 
 

@@ -62,7 +62,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         both = with_reference(scorer, [*train, *held_out], config, folder, inputs.model.identity())
         train, held_out = both[: len(train)], both[len(train) :]
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
-    return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler)
+    return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler, config.final)
 
 
 STAGE = Stage("dpo", Config, Inputs, body, trains=True)

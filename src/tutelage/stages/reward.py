@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Literal
 
 from pydantic import Field
 
@@ -27,10 +26,6 @@ class Config(StageConfig, Training):
 
     epochs: int = Field(1, ge=1, description="passes over the data")
     held_out: float = Field(0.1, ge=0, lt=1, description="share of the prompts that is not trained on but tested")
-    final: Literal["last"] = Field(
-        "last",
-        description="the weights after the last step: what is tested on held-out prompts is not chosen by them",
-    )
 
 
 class Inputs(Group):

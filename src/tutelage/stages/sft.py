@@ -59,7 +59,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     train, held_out = train_and_held_out(examples, config, "completions", work)
     scorer = make_scorer(LogpScorer, model, examples, config)
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
-    return fit(inputs.model, scorer, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler)
+    return fit(
+        inputs.model, scorer, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler, config.final
+    )
 
 
 STAGE = Stage("sft", Config, Inputs, body, trains=True)

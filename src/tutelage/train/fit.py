@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tutelage.errors import TrainingError
 from tutelage.inputs import Model
@@ -60,6 +60,7 @@ def fit(
     work: Work,
     held_out: Sequence[T] = (),
     sampler: Sampler | None = None,
+    final: Literal["last", "best"] = "last",
 ) -> Made:
     """Train what `scorer` holds (loaded from `source`) in `work`'s folder and save checkpoint/ there.
 
@@ -79,7 +80,7 @@ def fit(
     plan = Plan(len(items), settings.batch_size, settings.epochs, settings.seed)
     evaluation = Evaluation(scorer, held_out, objective, settings, plan, work.path, trackers, sampler)
     base = source.archive or source.folder()
-    kept = Checkpoints(scorer, encoder, settings, work.path, evaluation, base)
+    kept = Checkpoints(scorer, encoder, settings, work.path, evaluation, final, base)
     observers: list[Observer] = [trackers, evaluation, kept] if held_out else [trackers, kept]
     trainer = Trainer(scorer, items, objective, settings, work.path, observers)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tutelage.progress import say
 from tutelage.train import parallel
@@ -31,10 +31,11 @@ class Checkpoints:
         settings: Training,
         folder: Path,
         evaluation: Evaluation[Any],
+        final: Literal["last", "best"],
         base: str,
     ) -> None:
         self.scorer, self.encoder, self.settings = scorer, encoder, settings
-        self.folder, self.evaluation, self.base = folder, evaluation, base
+        self.folder, self.evaluation, self.final, self.base = folder, evaluation, final, base
 
     def start(self, step: int) -> None:
         """Save the best, if a run was killed between finding it and saving it."""
@@ -55,7 +56,7 @@ class Checkpoints:
         """
         found = [int(path.name.partition("-")[2]) for path in (self.folder / KEPT).glob("best-*")]
         best = next((number for number in found if self.evaluation.is_best(number)), None)
-        if self.settings.final == "last" or best is None:
+        if self.final == "last" or best is None:
             save_checkpoint(self.scorer, self.encoder, self.folder / CHECKPOINT)
             if self.settings.lora.rank:
                 save_adapter(self.scorer, self.base, self.folder / ADAPTER)
@@ -72,7 +73,7 @@ class Checkpoints:
         return best
 
     def _save_if_best(self, step: int) -> None:
-        if self.settings.final != "best" or not self.evaluation.is_best(step):
+        if self.final != "best" or not self.evaluation.is_best(step):
             return
         if self.settings.lora.rank:
             save_adapter(self.scorer, self.base, self._path(ADAPTER, step))

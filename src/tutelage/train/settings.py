@@ -147,9 +147,6 @@ class Training(Group):
     keep_checkpoints: int = Field(
         1, ge=1, description="so many of them are kept, the last ones", json_schema_extra={**_RUNTIME}
     )
-    final: Literal["last", "best"] = Field(
-        "last", description="which weights the run is for: those after the last step, or of the lowest eval/loss"
-    )
     held_out: float = Field(
         0.0,
         ge=0,
@@ -182,9 +179,9 @@ class Training(Group):
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> Self:
-        if self.held_out == 0 and (self.eval_every or self.max_eval_examples or self.final == "best"):
+        if self.held_out == 0 and (self.eval_every or self.max_eval_examples):
             raise ValueError(
-                "eval_every, max_eval_examples and final=best need examples to evaluate; give held_out, such as 0.05"
+                "eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05"
             )
         return self
 
