@@ -9,10 +9,10 @@ import torch
 
 
 def available_memory(device: torch.device, held: int, num_processes: int = 1, root: Path = Path("/")) -> int | None:
-    """Return how many bytes this process can have on `device`, with the `held` ones it has; None: nobody says.
+    """Return how many bytes this process can have on `device`, with the `held` ones; None: nobody says.
 
-    On a GPU that is what is free. On a CPU it is what the kernel can free (MemAvailable), but no more than the
-    limit of the control group, and of that the share of one of `num_processes`.
+    On a GPU that is what is free. On a CPU it is what the kernel can free (MemAvailable) and what is held, but no
+    more than the limit of the control group, and of that the share of one of `num_processes`.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -25,7 +25,7 @@ def available_memory(device: torch.device, held: int, num_processes: int = 1, ro
         free = next(int(row.split()[1]) << 10 for row in rows if row.startswith("MemAvailable:"))
     except (OSError, StopIteration):  # not Linux
         return None
-    return min([free // num_processes + held, *(limit // num_processes for limit in _group_limits(root))])
+    return min(most // num_processes for most in (free + held, *_group_limits(root)))
 
 
 def _group_limits(root: Path) -> Iterator[int]:

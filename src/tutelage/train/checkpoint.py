@@ -71,6 +71,8 @@ def load_encoder(model: Pretrained) -> Encoder:
 def load_model(model: Model, dtype: str = "float32") -> Any:
     """Load a causal language model with weights in `dtype` onto the device, dropout off.
 
+    Of several processes the first loads it; the others get it without its weights (see `parallel.loaded_by_first`).
+
     Raises:
         ModelError: no such folder or Hub name, weights that are missing or broken, or no model that writes
             from left to right.
@@ -78,12 +80,15 @@ def load_model(model: Model, dtype: str = "float32") -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    loaded, _ = load_weights(AutoModelForCausalLM, model, getattr(torch, dtype))
-    # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
-    # nonzero margin at step 0.
-    loaded = loaded.to(parallel.load_device()).eval()
-    check_left_to_right(loaded, model.path)
-    return loaded
+    def load() -> Any:
+        loaded, _ = load_weights(AutoModelForCausalLM, model, getattr(torch, dtype))
+        # eval() switches dropout off for good: a policy that differs from its reference only by noise has a
+        # nonzero margin at step 0.
+        loaded = loaded.to(parallel.load_device()).eval()
+        check_left_to_right(loaded, model.path)
+        return loaded
+
+    return parallel.loaded_by_first(load)
 
 
 def load_weights(

@@ -37,7 +37,7 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     """
     if settings.lora.rank:
         add_adapters(model, settings)
-    check_memory(model, settings, items, parallel.num_processes())
+    check_memory(model, settings, items, parallel.num_processes(), parallel.device())
     if settings.activation_checkpointing != "off":
         checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
     if settings.compile:

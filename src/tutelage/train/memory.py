@@ -213,6 +213,7 @@ def plan_memory(
     settings: Training,
     longest_item_tokens: int,
     num_processes: int = 1,
+    device: torch.device | None = None,
 ) -> MemoryPlan:
     """Return what training `model` will take on each device, in bytes.
 
@@ -221,16 +222,17 @@ def plan_memory(
         settings: its optimizer, precision, batch size, micro_batch_tokens and activation_checkpointing are read.
         longest_item_tokens: of an example or a pair. A micro-batch is as large as that at least.
         num_processes: over which weights, gradients and optimizer state are sharded.
+        device: where it is trained; None: where the model is.
     """
-    device = model.device.type
-    has_bfloat16 = device == "meta" or (device == "cuda" and torch.cuda.is_bf16_supported())
+    kind = (device or model.device).type
+    has_bfloat16 = kind == "meta" or (kind == "cuda" and torch.cuda.is_bf16_supported())
     filled = min(settings.micro_batch_tokens, settings.batch_size * longest_item_tokens)
     load = Load(
         tokens=max(longest_item_tokens, filled),
         longest=longest_item_tokens,
         optimizer=settings.optimizer,
         bfloat16=settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16),
-        on_gpu=device != "cpu",
+        on_gpu=kind != "cpu",
         checkpointing=settings.activation_checkpointing,
         num_processes=num_processes,
     )
@@ -316,15 +318,23 @@ def _sharded(plan: MemoryPlan, available: int) -> MemoryPlan | None:
     return None
 
 
-def check_memory(model: Any, settings: Training, items: Sequence[Sized], num_processes: int = 1) -> MemoryPlan:
-    """Say in one line what training `model` on `items` will take, and return the plan.
+def check_memory(
+    model: Any,
+    settings: Training,
+    items: Sequence[Sized],
+    num_processes: int = 1,
+    device: torch.device | None = None,
+) -> MemoryPlan:
+    """Say in one line what training `model` on `items` will take on each `device`, and return the plan.
 
     Raises:
         TrainingError: more than there is; see `require_fits`.
     """
-    plan = plan_memory(model, settings, max(item.num_tokens for item in items), num_processes)
+    device = device or model.device
+    plan = plan_memory(model, settings, max(item.num_tokens for item in items), num_processes, device)
     local = (w.to_local() if hasattr(w, "to_local") else w for w in model.parameters())
-    available = available_memory(model.device, sum(w.nbytes for w in local), num_processes)
+    held = sum(w.nbytes for w in local if w.device == device)  # by the first of several, on the CPU
+    available = available_memory(device, held, num_processes)
     require_fits(plan, available)
     for line in lines(plan, available):
         say(f"  {line}")

@@ -6,8 +6,9 @@ does nothing.
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TutelageError
 from tutelage.train.blocks import transformer_blocks
 from tutelage.train.precision import Precision, in_bfloat16
 
@@ -92,6 +93,36 @@ def from_first(value: V) -> V:
     return found[0]
 
 
+def loaded_by_first(load: Callable[[], Any]) -> Any:
+    """Return the model that `load` returns in the first process; the others get it without its weights.
+
+    There each weight is one NaN that is seen everywhere in its shape and takes no memory; `shard` brings the values.
+    Everything else is the first one's: buffers, which weights are one, what has been resized, generation settings.
+
+    Raises:
+        TutelageError: whatever `load` raises in the first process, in all of them.
+    """
+    if num_processes() == 1:
+        return load()
+    loaded: Any = None
+    sent: Any = None
+    if is_first():
+        try:
+            loaded = load()
+            sent = copy.deepcopy(loaded, {id(weight): _absent(weight) for weight in loaded.parameters()})
+        except TutelageError as error:
+            sent = error
+    sent = from_first(sent)
+    if isinstance(sent, TutelageError):
+        raise sent
+    return loaded if is_first() else sent
+
+
+def _absent(weight: nn.Parameter) -> nn.Parameter:
+    nowhere = torch.tensor(torch.nan).to(weight.dtype).expand(weight.shape)
+    return nn.Parameter(nowhere, requires_grad=weight.requires_grad)
+
+
 def wait_for_all() -> None:
     """Go on when all processes are here."""
     if num_processes() > 1:
@@ -99,8 +130,9 @@ def wait_for_all() -> None:
 
 
 def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None:
-    """Divide weights, gradients and optimizer state among all processes.
+    """Divide weights, gradients and optimizer state among all processes; the weights are those of the first.
 
+    They are sent a block at a time, so no other process holds more than its share and one block, or what is in none.
     Gradients are summed, not averaged: an objective has divided by what the whole batch is divided by.
 
     Args:
@@ -127,13 +159,29 @@ def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None
     computed = torch.bfloat16 if in_bfloat16(device(), precision) else None
     policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
     for block in transformer_blocks(scorer.get_submodule("model")):
+        _send_weights(block)
         fully_shard(block, mesh=mesh, mp_policy=policy)
+    _send_weights(scorer)
     # also the outermost: left gathered after a pass without gradients, it would hand them to the optimizer
     fully_shard(scorer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     for module in scorer.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
+
+
+def _send_weights(module: nn.Module) -> None:
+    """Give all processes the weights that the first has of `module`, on their devices, but for what is sharded."""
+    from torch.distributed.tensor import DTensor
+
+    for weight in module.parameters():
+        if isinstance(weight, DTensor):
+            continue
+        if is_first():
+            weight.data = weight.data.to(device())
+        else:
+            weight.data = torch.empty(weight.shape, dtype=weight.dtype, device=device())
+        dist.broadcast(weight.data, src=0)
 
 
 def whole_weights(scorer: Any, trained_only: bool = False) -> dict[str, Any] | None:
