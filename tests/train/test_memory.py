@@ -307,7 +307,10 @@ def test_on_a_cpu_there_is_what_the_kernel_can_free_and_what_is_held(tmp_path: P
 
 
 def test_processes_on_one_machine_share_its_memory(tmp_path: Path) -> None:
-    assert available_memory(CPU, 0, num_processes=2, root=machine(tmp_path, 8 * GIB)) == 4 * GIB
+    root = machine(tmp_path, 8 * GIB)
+    assert available_memory(CPU, 0, num_processes=2, root=root) == 4 * GIB
+    # the model that the first of them holds goes when it is sharded
+    assert available_memory(CPU, 2 * GIB, num_processes=2, root=root) == 5 * GIB
 
 
 @pytest.mark.parametrize(
@@ -328,6 +331,12 @@ def test_a_limit_of_the_control_group_or_of_one_above_counts(
 def test_where_nobody_says_how_much_there_is_nothing_is_known(tmp_path: Path) -> None:
     assert available_memory(CPU, 0, root=tmp_path) is None
     assert available_memory(torch.device("meta"), 0) is None
+
+
+def test_a_model_that_waits_on_the_cpu_is_planned_for_where_it_will_be_trained() -> None:
+    model = tiny.model("llama", 300)
+    assert not plan_memory(model, settings(), 10, 2).load.on_gpu
+    assert plan_memory(model, settings(), 10, 2, torch.device("cuda")).load.on_gpu
 
 
 # ---- the call before training -----------------------------------------------------------------------
