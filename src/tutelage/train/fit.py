@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from tutelage.errors import TrainingError
 from tutelage.inputs import Model
+from tutelage.progress import say
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
@@ -72,6 +73,8 @@ def fit(
         StoreError: the disk is full.
         KeyboardInterrupt: asked to stop; the next call goes on.
     """
+    if len(items) < settings.batch_size:
+        say(f"  {len(items)} examples are fewer than batch_size={settings.batch_size}: an epoch is one step")
     for name in (RESUME, RUN_ID):
         work.remove_when_finished(work.path / name)
     shown_by = settings.trackers if parallel.is_first() else ()
