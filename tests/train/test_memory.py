@@ -25,7 +25,7 @@ import tiny
 from tutelage.errors import TrainingError
 from tutelage.train.available import available_memory
 from tutelage.train.lora import add_adapters
-from tutelage.train.memory import MemoryPlan, check_memory, lines, plan_memory, require_fits
+from tutelage.train.memory import MemoryPlan, check_memory, lines, out_of_memory, plan_memory, require_fits
 from tutelage.train.optimizer import make_optimizer
 from tutelage.train.settings import Lora, Training
 
@@ -186,7 +186,7 @@ def test_a_70b_model_is_planned_without_a_weight_in_memory(llama_70b: Any) -> No
     assert sharded.weights == pytest.approx(alone.weights / 64, abs=1)
     assert sharded.optimizer == pytest.approx(alone.optimizer / 64, abs=1)
     assert sharded.working_copy / GIB == pytest.approx(2 * (2 * 0.8556 + 0.5243) / 1.0737, abs=0.1)
-    assert sharded.activations == alone.activations
+    assert sharded.activations == alone.activations / 8  # one example instead of the eight of a batch
 
 
 def test_the_micro_batch_is_as_large_as_the_budget_the_batch_or_the_longest_item() -> None:
@@ -336,7 +336,7 @@ def test_where_nobody_says_how_much_there_is_nothing_is_known(tmp_path: Path) ->
 def test_a_model_that_waits_on_the_cpu_is_planned_for_where_it_will_be_trained() -> None:
     model = tiny.model("llama", 300)
     assert not plan_memory(model, settings(), 10, 2).load.on_gpu
-    assert plan_memory(model, settings(), 10, 2, torch.device("cuda")).load.on_gpu
+    assert plan_memory(model, settings(), 10, 2, device=torch.device("cuda")).load.on_gpu
 
 
 # ---- the call before training -----------------------------------------------------------------------
@@ -359,3 +359,26 @@ def test_a_tiny_model_gets_one_line(capsys: pytest.CaptureFixture[str], monkeypa
 def test_training_that_cannot_fit_is_refused_before_it_starts() -> None:
     with pytest.raises(TrainingError, match=r"does not fit, by .*\n  activation_checkpointing=full: "):
         check_memory(tiny.model("llama", 300), settings(), [Item(10**11)])
+
+
+def test_the_largest_batch_counts_not_as_many_of_the_longest() -> None:
+    items = [Item(500), *[Item(10)] * 15]
+    assert (
+        check_memory(tiny.model("llama", 300), settings(batch_size=8, micro_batch_tokens=8192), items).load.tokens
+        == 500 + 7 * 10
+    )
+    assert (
+        check_memory(tiny.model("llama", 300), settings(batch_size=8, micro_batch_tokens=8192), items, 2).load.tokens
+        == 500
+    )
+
+
+def test_what_may_fit_on_a_gpu_is_tried_and_what_cannot_is_not(mistral_7b: Any) -> None:
+    plan = plan_memory(mistral_7b, Training(batch_size=8), 1024)
+    spared = int(0.4 * plan.activations)
+    require_fits(plan, plan.peak - spared, spared)
+    with pytest.raises(TrainingError, match="training does not fit"):
+        require_fits(plan, plan.peak - spared - 1, spared)
+    said = str(out_of_memory(plan))
+    assert said.startswith("the GPU ran out of memory; change one or more of\n  ")
+    assert "activation_checkpointing=full: " in said

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
+import torch
+
 from tutelage.errors import TrainingError
 from tutelage.inputs import Model
+from tutelage.progress import say
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
@@ -16,7 +19,7 @@ from tutelage.train.kept import Checkpoints
 from tutelage.train.layout import fit_layout
 from tutelage.train.loop import Objective, Observer, Plan, Trainer
 from tutelage.train.lora import add_adapters
-from tutelage.train.memory import check_memory
+from tutelage.train.memory import check_memory, out_of_memory
 from tutelage.train.resume import RESUME
 from tutelage.train.rows import Item, T
 from tutelage.train.saving import checkpoint_record
@@ -37,13 +40,14 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     """
     if settings.lora.rank:
         add_adapters(model, settings)
-    check_memory(model, settings, items, parallel.num_processes(), parallel.device())
+    memory = check_memory(model, settings, items, parallel.num_processes(), parallel.device())
     if settings.activation_checkpointing != "off":
         checkpoint_activations(transformer_blocks(model), settings.activation_checkpointing)
     if settings.compile:
         for block in transformer_blocks(model):
             block.compile()
     scorer = kind(model)
+    scorer.memory = memory
     parallel.shard(scorer, settings.precision, settings.shard_over)
     longest = max((b.num_tokens for item in items for b in item.branches), default=0)
     fit_layout(scorer, longest, settings.rows, settings.precision)
@@ -68,10 +72,12 @@ def fit(
     With LoRA checkpoint/ has the sum of both, and adapter/ what was trained.
 
     Raises:
-        TrainingError: nothing to train on, or a loss that is not a number.
+        TrainingError: a loss that is not a number, or no memory left.
         StoreError: the disk is full.
         KeyboardInterrupt: asked to stop; the next call goes on.
     """
+    if len(items) < settings.batch_size:
+        say(f"  {len(items)} examples are fewer than batch_size={settings.batch_size}: an epoch is one step")
     for name in (RESUME, RUN_ID):
         work.remove_when_finished(work.path / name)
     shown_by = settings.trackers if parallel.is_first() else ()
@@ -86,6 +92,8 @@ def fit(
     try:
         steps = trainer.run(work.stage)
         step = kept.finish(steps)
+    except torch.OutOfMemoryError:
+        raise out_of_memory(scorer.memory) from None
     finally:
         trackers.close()
     work.count("steps", steps)

@@ -20,6 +20,7 @@ from tutelage.errors import TrainingError
 from tutelage.progress import say
 from tutelage.train.available import available_memory
 from tutelage.train.head import chunk_of
+from tutelage.train.loop import Plan
 from tutelage.train.settings import Training
 
 Checkpointing = Literal["off", "selective", "full"]
@@ -30,6 +31,8 @@ STATES = {"rmsprop": 1, "adamw": 2}
 LORA_SHARE = 0.01
 """Trainable weights of a LoRA, as a share of all: 0.6 % for rank 16 on every matrix of Mistral-7B's blocks."""
 MOST_DEVICES = 1024
+ESTIMATED_TOO_HIGH = 0.4
+"""By so large a share of itself the estimate of activations may be too high, for the architectures of the tests."""
 
 
 class Sized(Protocol):
@@ -213,6 +216,7 @@ def plan_memory(
     settings: Training,
     longest_item_tokens: int,
     num_processes: int = 1,
+    largest_batch_tokens: int | None = None,
     device: torch.device | None = None,
 ) -> MemoryPlan:
     """Return what training `model` will take on each device, in bytes.
@@ -221,12 +225,14 @@ def plan_memory(
         model: a Hugging Face model; one on the meta device is planned as for a GPU.
         settings: its optimizer, precision, batch size, micro_batch_tokens and activation_checkpointing are read.
         longest_item_tokens: of an example or a pair. A micro-batch is as large as that at least.
-        num_processes: over which weights, gradients and optimizer state are sharded.
+        num_processes: over which weights, gradients and optimizer state are sharded, and each batch divided.
+        largest_batch_tokens: what the largest batch will have; None: as if all examples were the longest.
         device: where it is trained; None: where the model is.
     """
     kind = (device or model.device).type
     has_bfloat16 = kind == "meta" or (kind == "cuda" and torch.cuda.is_bf16_supported())
-    filled = min(settings.micro_batch_tokens, settings.batch_size * longest_item_tokens)
+    batch = settings.batch_size * longest_item_tokens if largest_batch_tokens is None else largest_batch_tokens
+    filled = min(settings.micro_batch_tokens, ceil(batch / num_processes))
     load = Load(
         tokens=max(longest_item_tokens, filled),
         longest=longest_item_tokens,
@@ -255,26 +261,30 @@ def _short(number: float) -> str:
     return f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
-def require_fits(plan: MemoryPlan, available: int | None) -> None:
+def require_fits(plan: MemoryPlan, available: int | None, spared: int = 0) -> None:
     """Refuse to start what cannot end well.
+
+    Args:
+        spared: so many bytes less may be enough.
 
     Raises:
         TrainingError: `plan` needs more than `available` bytes; says by how much, and what each setting that can
             be changed would bring, that of the largest effect first.
     """
-    if available is None or plan.peak <= available:
-        return
+    if available is not None and plan.peak - spared > available:
+        text = lines(plan, available)[0].partition(": ")[2]
+        over = (plan.peak - available) / (1 << 30)
+        raise TrainingError(_does_not_fit(plan, f"training does not fit, by {over:,.1f} GiB ({text})", available))
+
+
+def _does_not_fit(plan: MemoryPlan, what: str, available: int) -> str:
     gib = 1 << 30
     changes = [
         f"{word}: {changed.peak / gib:,.1f} GiB{', which fits' if changed.peak <= available else ''}"
         for word, changed in sorted(_alternatives(plan, available), key=lambda pair: pair[1].peak)
         if changed.peak < 0.99 * plan.peak
     ]
-    text = lines(plan, available)[0].partition(": ")[2]
-    raise TrainingError(
-        f"training does not fit, by {(plan.peak - available) / gib:,.1f} GiB ({text}); "
-        + "\n  ".join(["change one or more of", *changes] if changes else ["take a smaller model"])
-    )
+    return f"{what}; " + "\n  ".join(["change one or more of", *changes] if changes else ["take a smaller model"])
 
 
 def _alternatives(plan: MemoryPlan, available: int) -> Iterator[tuple[str, MemoryPlan]]:
@@ -328,14 +338,24 @@ def check_memory(
     """Say in one line what training `model` on `items` will take on each `device`, and return the plan.
 
     Raises:
-        TrainingError: more than there is; see `require_fits`.
+        TrainingError: more than there is; see `require_fits`. On a GPU the estimated part is allowed for: what may
+            fit is tried, as running out of memory there is an error that can be explained.
     """
     device = device or model.device
-    plan = plan_memory(model, settings, max(item.num_tokens for item in items), num_processes, device)
+    sizes = [item.num_tokens for item in items]
+    steps = Plan(len(sizes), settings.batch_size, settings.epochs, settings.seed)
+    largest = max(sum(sizes[i] for i in steps.indices(step)) for step in range(steps.num_steps))
+    plan = plan_memory(model, settings, max(sizes), num_processes, largest, device)
     local = (w.to_local() if hasattr(w, "to_local") else w for w in model.parameters())
-    held = sum(w.nbytes for w in local if w.device == device)  # by the first of several, on the CPU
+    held = sum(w.nbytes for w in local if w.device == device)  # on a CPU by the first of several processes
     available = available_memory(device, held, num_processes)
-    require_fits(plan, available)
+    spared = ceil(ESTIMATED_TOO_HIGH * plan.activations) if plan.load.on_gpu else 0
+    require_fits(plan, available, spared)
     for line in lines(plan, available):
         say(f"  {line}")
     return plan
+
+
+def out_of_memory(plan: MemoryPlan) -> TrainingError:
+    """Return what to say when a GPU has no memory left although `plan` had hoped so."""
+    return TrainingError(_does_not_fit(plan, "the GPU ran out of memory", 0))

@@ -39,6 +39,9 @@ class Scorer(nn.Module):
     save, take the model `as_loaded`.
     """
 
+    memory: Any = None
+    """What training was planned to take, for the message if it takes more."""
+
     def __init__(self, model: Any, layout: Layout | None = None) -> None:
         super().__init__()
         self.model = model
