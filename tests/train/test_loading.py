@@ -127,7 +127,7 @@ def test_the_second_process_never_holds_the_model(first_and_second: list[dict[st
         whole = 4 * sum(weight.numel() for weight in LlamaForCausalLM(WIDE).parameters())
     first, second = (found["grown"] / whole for found in first_and_second)
     assert first > 1
-    assert second < 0.75  # its share is 0.5
+    assert second < 0.9  # its share is 0.5, and what is in no block comes on top
 
 
 @pytest.mark.parametrize("kind", KINDS)
