@@ -256,7 +256,7 @@ class Work:
 
     def _content(self) -> str:
         """The hash of what was made: rows and weights, without timings."""
-        apart = {RECORD, ".lock", *ASIDE, *(path.name for path in self._temporary)}
+        apart = {RECORD, f"{RECORD}.tmp", ".lock", *ASIDE, *(path.name for path in self._temporary)}
         files = (p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
         made = sorted(p for p in files if p.relative_to(self.path).parts[0] not in apart)
         return digest([[str(p.relative_to(self.path)), file_hash(p)] for p in made], 64)
