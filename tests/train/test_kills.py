@@ -1,4 +1,4 @@
-"""Killed at any write, a run ends with what it would have ended with: no state is lost, none of another step taken."""
+"""Killed at any write, a run ends with what it would have ended with: no state is lost, none is of another step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = ["held_out=0.4", "eval_every=1", "final=best", "save_every_seconds=0"]
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, number: int, target: str = "") -> None:
-    """The process ends where `place.name` is called for the `number`th time, of those whose first argument is target."""
+    """The process ends where `place.name` is called for the `number`th time with `target` in its first argument."""
     real, calls = getattr(place, name), iter(range(1, 1000))
 
     def dying(first: Any, *args: Any, **kwargs: Any) -> Any:
@@ -33,6 +33,14 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, number: in
         return real(first, *args, **kwargs)
 
     monkeypatch.setattr(place, name, dying)
+
+
+def killed(place: Any, name: str, number: int, target: str, folder: Path, *words: str) -> None:
+    """Train until then."""
+    with pytest.MonkeyPatch.context() as patched:
+        killed_at(patched, place, name, number, target)
+        with pytest.raises(KeyboardInterrupt):
+            sft(folder, *words)
 
 
 def weights(artifact: Artifact) -> dict[str, torch.Tensor]:
@@ -51,12 +59,10 @@ def weights(artifact: Artifact) -> dict[str, torch.Tensor]:
     ],
 )
 def test_the_best_is_the_best_wherever_the_run_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Any, place: Any, name: str, number: int, target: str
+    tmp_path: Path, more: Any, place: Any, name: str, number: int, target: str
 ) -> None:
     whole = sft(tmp_path, *BEST, *more, f"artifacts={tmp_path / 'whole'}")
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        killed_at(patched, place, name, number, target)
-        sft(tmp_path, *BEST, *more)
+    killed(place, name, number, target, tmp_path, *BEST, *more)
     again = sft(tmp_path, *BEST, *more)
     assert again.record.checkpoint == whole.record.checkpoint
     assert again.record.content == whole.record.content
@@ -65,12 +71,10 @@ def test_the_best_is_the_best_wherever_the_run_was_killed(
     assert names(again) == []
 
 
-def test_checkpoints_of_steps_that_will_be_done_again_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_of_steps_that_will_be_done_again_go(tmp_path: Path) -> None:
     """Or the last few would be those of a run that was killed, and a torn one would stay for good."""
     every = ["checkpoint_every=1", "keep_checkpoints=2"]
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        killed_at(patched, Path, "rename", 5, "/.step-")
-        sft(tmp_path, *every)
+    killed(Path, "rename", 5, "/.step-", tmp_path, *every)
     run = next((tmp_path / "artifacts" / "2-sft").iterdir())
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         ".step-000005.tmp",
@@ -82,13 +86,9 @@ def test_checkpoints_of_steps_that_will_be_done_again_go(tmp_path: Path, monkeyp
 
 
 def test_the_last_state_is_not_removed_to_be_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, name in ((Work, "_content"), (Path, "mkdir")):
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            killed_at(patched, Work, "_content", 1)
-            killed_at(patched, place, name, 1, "step-000012")
-            sft(tmp_path)
-    run = next((tmp_path / "artifacts" / "2-sft").iterdir())
-    assert (run / "resume" / "step-000012" / ".metadata").is_file()
+    killed(Work, "_content", 1, "", tmp_path)
+    killed_at(monkeypatch, Path, "mkdir", 1, "step-000012")
+    sft(tmp_path)
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])

@@ -38,7 +38,7 @@ class Checkpoints:
         self.folder, self.evaluation, self.final, self.base = folder, evaluation, final, base
 
     def start(self, step: int) -> None:
-        """Remove what a killed run saved of later steps; save the best, if it was killed between finding and saving it."""
+        """Remove what a killed run saved of later steps; save the best, if it was killed before that."""
         for path in (self.folder / KEPT).glob("*") if parallel.is_first() else ():
             number = path.name.rpartition("-")[2]
             if not (number.isdecimal() and int(number) <= step):
