@@ -43,8 +43,9 @@ from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit", "panel")
 RECORD = "record.json"
-ASIDE = ("metrics.jsonl", "checkpoints", "tensorboard", "wandb")
-"""What an artifact holds beside its result: speeds, models on the way, what other programs keep to show it."""
+ASIDE = ("metrics.jsonl", "adapter", "checkpoints", "tensorboard", "wandb")
+"""What an artifact holds beside its result: speeds, the same with the path of a base model, models on the way, what
+other programs keep to show it."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
