@@ -43,8 +43,9 @@ from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit", "panel")
 RECORD = "record.json"
-ASIDE = ("metrics.jsonl", "checkpoints", "tensorboard", "wandb")
-"""What an artifact holds beside its result: speeds, models on the way, what other programs keep to show it."""
+ASIDE = ("metrics.jsonl", "adapter", "checkpoints", "tensorboard", "wandb")
+"""What an artifact holds beside its result: speeds, the same with the path of a base model, models on the way, what
+other programs keep to show it."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -256,7 +257,7 @@ class Work:
 
     def _content(self) -> str:
         """The hash of what was made: rows and weights, without timings."""
-        apart = {RECORD, ".lock", *ASIDE, *(path.name for path in self._temporary)}
+        apart = {RECORD, f"{RECORD}.tmp", ".lock", *ASIDE, *(path.name for path in self._temporary)}
         files = (p for p in self.path.rglob("*") if p.is_file() and p.name not in apart)
         made = sorted(p for p in files if p.relative_to(self.path).parts[0] not in apart)
         return digest([[str(p.relative_to(self.path)), file_hash(p)] for p in made], 64)

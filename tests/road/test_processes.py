@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -119,3 +121,19 @@ def test_processes_whose_starter_is_killed_save_and_end(one: Callable[[str], Pat
     artifact = tmp_path / done.stdout.strip()
     assert [row["step"] for row in metrics(artifact)] == list(range(1, len(metrics(artifact)) + 1))
     assert steps >= 5
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
+def test_when_one_process_is_killed_one_line_says_so(one: Callable[[str], Path], tmp_path: Path) -> None:
+    """And not the others, at length, that it no longer answers."""
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "epochs=40", "artifacts=out"]
+    process = start(tmp_path, [*words, "devices=2"], after_steps(tmp_path / "out", "2-sft", 5))
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # some end while we look
+            is_ours = stat.read_text().rpartition(")")[2].split()[1] == str(process.pid)
+            if is_ours and b"\0RANK=1\0" in stat.with_name("environ").read_bytes():
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "error: process 1 ended without a word (exit code -9; -9 is often memory)" in said
+    assert "Traceback" not in said

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tutelage.errors import TrainingError
 from tutelage.inputs import Finished, Model
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.stages import dpo
@@ -50,3 +51,16 @@ def test_a_loss_goes_down_and_has_the_metrics_it_can_have(name: Any, preferred: 
     assert (tmp_path / dpo.REFERENCES).exists() == needs_reference
     assert any(key.startswith(OF_REFERENCES) for key in rows[0]) == needs_reference
     assert made.record.config["loss"]["beta"] == {"simpo": 2.0, "kto": 0.1}.get(name, 0.05)
+
+
+def test_preferences_without_a_row_are_said_to_have_none(tmp_path: Path) -> None:
+    work = Work(tmp_path, "prefer", "run", {})
+    with work.locked():
+        work.write("prompts.jsonl", PROMPTS)
+        work.write("preferences.jsonl", [])
+        work.finish({}, {}, Made())
+    with pytest.raises(TrainingError, match="there is nothing to train on: what was given has no rows"):
+        dpo.run(
+            dpo.Config(artifacts=tmp_path),
+            dpo.Inputs(model=Model(path="miniature"), preferences=Finished(path=str(work.path))),
+        )

@@ -129,3 +129,14 @@ def test_decoding_gives_back_the_completion(text: str) -> None:
         e = encoder()
         example = e.example(PROMPT, completion(text))
         assert e.decode(example.completion_ids) == text
+
+
+def test_many_tokens_take_little_memory() -> None:
+    """One object for every token of the vocabulary, not for every token of 100,000 preferences."""
+    e = encoder()
+    e.tokenizer.add_tokens([f"word{number}" for number in range(300)])
+    example = e.example(PROMPT, completion("word299 word299"))
+    last = [i for i in example.completion_ids if i == max(example.completion_ids)]
+    assert len(last) == 2
+    assert last[0] > 256, "Python has small numbers only once anyway"
+    assert last[0] is last[1]

@@ -87,3 +87,13 @@ def test_what_the_disk_gives_back_is_compared(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(StoreError, match="cannot be read back"):
         saving._read_back(tmp_path, weights)
+
+
+def test_what_lora_made_does_not_depend_on_where_the_base_model_lies(tmp_path: Path) -> None:
+    """adapter/ names it, as peft wants to know; the content of an artifact is what later stages are known by."""
+    made = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        made.append(sft(tmp_path / place, "lora=2"))
+    assert made[0].record.fingerprint == made[1].record.fingerprint
+    assert made[0].record.content == made[1].record.content

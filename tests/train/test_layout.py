@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tiny
+from tutelage.errors import ModelError
 from tutelage.train.encode import Example
 from tutelage.train.layout import fit_layout
 from tutelage.train.objectives import DPOObjective
@@ -150,3 +151,21 @@ def test_sampling_has_the_model_as_it_was_loaded() -> None:
         assert model.config._attn_implementation == "sdpa"
         assert model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=3, do_sample=False).shape == (1, 6)
     assert scorer.model.config._attn_implementation == "tutelage_segments"
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_rounding_to_bfloat16_hides_no_leak(kind: str) -> None:
+    """Of bloom a leak changes less than that, at this size."""
+    scorer = LogpScorer(tiny.small(kind))
+    fit_layout(scorer, 64, "auto", "bfloat16")
+    assert scorer.layout.rows == "padded"
+
+
+def test_a_model_that_turns_all_otherwise_if_one_is_long_takes_no_long_ones() -> None:
+    """LongRoPE (Phi-3 with 128k): a short completion beside a long one would have the angles of the long one."""
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 64}
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, **factors}
+    of_phi = {"rope_parameters": rope, "original_max_position_embeddings": 64}
+    assert fitted("phi3", longest=64, **of_phi).layout.rows == "shared"
+    with pytest.raises(ModelError, match="lower max_length to 64"):
+        fitted("phi3", longest=65, **of_phi)

@@ -126,6 +126,19 @@ def test_a_loss_that_is_no_number_names_the_examples(tmp_path: Path) -> None:
         Trainer(LogpScorer(model), ITEMS[:3], SFTObjective(), settings(), tmp_path).run("sft")
 
 
+def test_a_metric_that_is_no_number_is_null_as_json_has_no_other_word(tmp_path: Path) -> None:
+    """The weight of a pair, exp(log-ratio), is infinite from a log-ratio of 710 on."""
+
+    def objective(scorer: Any, micro: Any, batch: Any) -> Any:
+        loss, metrics = SFTObjective()(scorer, micro, batch)
+        return loss, {**metrics, "importance_weights/rejected": math.inf}
+
+    run = trainer(tmp_path, objective)
+    run.run("sft")
+    assert "Infinity" not in (tmp_path / METRICS).read_text()
+    assert run.last_metrics()["importance_weights/rejected"] is None
+
+
 def test_a_damaged_save_is_said_and_never_trained_on(tmp_path: Path) -> None:
     killed(tmp_path, 2)
     for shard in (tmp_path / RESUME).rglob("*.distcp"):

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ JOB = "TUTELAGE_JOB"
 
 GRACE_SECONDS = 30
 """What is left to save when the process that started us is gone; torchrun gives as much."""
+
+
+MOST_PER_CORE = 4
+"""Processes for a core of a machine without GPUs: each takes half a gigabyte for its libraries alone."""
 
 
 def under_torchrun() -> bool:
@@ -83,7 +88,7 @@ def launch(stage: Stage[Any, Any], config: Any, inputs: Any) -> Artifact:
     """Start `config.devices` processes on this machine, wait, and return what they made.
 
     Raises:
-        ConfigError: there are not so many GPUs.
+        ConfigError: there are not so many GPUs, or cores.
         TutelageError: whatever stopped them.
         KeyboardInterrupt: asked to stop; what was done is saved.
     """
@@ -95,8 +100,14 @@ def launch(stage: Stage[Any, Any], config: Any, inputs: Any) -> Artifact:
     gpus, devices = torch.cuda.device_count(), config.devices
     if 0 < gpus < devices:
         raise ConfigError(f"devices={devices}: this machine has {gpus} GPUs; give at most {gpus}")
+    cores = os.cpu_count() or 1
+    if not gpus and devices > MOST_PER_CORE * cores:
+        raise ConfigError(
+            f"devices={devices}: this machine has no GPU and {cores} cores, which share its memory; "
+            f"give at most {MOST_PER_CORE * cores}"
+        )
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # one error is enough, and it is ours
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // devices)))
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
         said = {"stage": stage.name, "config": _dump(config), "inputs": _dump(inputs)}
@@ -127,16 +138,27 @@ def _dump(group: Any) -> dict[str, Any]:
 
 
 def _what_went_wrong(job: Path, error: Any) -> BaseException:
-    """Return what the first process that failed has to say."""
-    if (job / "stopped").exists():
-        return KeyboardInterrupt()
+    """Return what the first process that failed has to say.
+
+    The others fail for its sake, in many ways: it no longer answers, or they are told to stop. So what one knows to
+    be wrong comes first, then who was killed, then what came first of code that failed and a request to stop.
+    """
     said = sorted(job.glob("error-*"), key=lambda path: int(path.suffix[1:]))
     if said:
         return TutelageError(said[0].read_text("utf-8"))
-    rank, failure = error.get_first_failure()
+    goes_on = "the same command goes on from the last saved step"
+    killed = [(rank, f) for rank, f in error.failures.items() if f.exitcode < 0 and f.exitcode != -signal.SIGTERM]
+    left = sorted([*job.glob("trace-*"), *job.glob("stopped")], key=lambda path: path.stat().st_mtime_ns)
+    if killed or not left:
+        rank, failure = killed[0] if killed else error.get_first_failure()
+        return TrainingError(
+            f"process {rank} ended without a word (exit code {failure.exitcode}; -9 is often memory); {goes_on}"
+        )
+    if left[0].name == "stopped":
+        return KeyboardInterrupt()
     return TrainingError(
-        f"process {rank} ended without a word (exit code {failure.exitcode}; -9 is often memory); "
-        "the same command goes on from the last saved step"
+        f"process {left[0].suffix[1:]} failed, by a mistake of tutelage or of what it is built on; {goes_on}.\n"
+        + left[0].read_text("utf-8")
     )
 
 
@@ -166,4 +188,9 @@ def run_job(run: Callable[[str, dict[str, Any], dict[str, Any]], object]) -> int
     except KeyboardInterrupt:
         (job / "stopped").touch()
         return 130
+    except Exception:  # ours, or that of another process that is gone: who started us finds out which
+        (job / f"trace-.{rank}").write_text(traceback.format_exc(), "utf-8")
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we end anyway, and in peace
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tutelage.config import nearest, preset_names
 from tutelage.errors import ModelError, TutelageError
@@ -13,9 +13,6 @@ from tutelage.progress import say
 from tutelage.train import parallel
 from tutelage.train.encode import Encoder
 from tutelage.train.template import chat_template, settled
-
-if TYPE_CHECKING:
-    pass
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
 

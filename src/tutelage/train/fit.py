@@ -110,5 +110,5 @@ def something(items: Sequence[T], work: Work) -> Sequence[T]:
     """
     if not items:
         counts = "; ".join(f"{num} {what}" for what, num in work.counts.items())
-        raise TrainingError(f"there is nothing to train on: {counts}")
+        raise TrainingError(f"there is nothing to train on: {counts or 'what was given has no rows'}")
     return items

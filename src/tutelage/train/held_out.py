@@ -109,13 +109,13 @@ class Evaluation(Generic[T]):
         """Evaluate if it is time; `step` steps are done."""
         self._evaluate_if_due(step)
 
-    def is_best(self, step: int) -> bool:
-        """True if the weights after `step` have the lowest eval/loss so far; the untrained ones do not compete.
+    def best(self) -> int | None:
+        """Return after which step eval/loss was lowest so far; the untrained weights do not compete.
 
-        A loss that is no number is never the best; of equal ones the first is.
+        A loss that is no number is never the best (None: there is no other); of equal ones the first is.
         """
         losses = [(row["eval/loss"], row["step"]) for row in self.rows if row["step"] > 0]
-        return min((pair for pair in losses if pair[0] is not None), default=(None, None))[1] == step
+        return min((pair for pair in losses if pair[0] is not None), default=(None, None))[1]
 
     def found_at(self, step: int) -> dict[str, float | None]:
         """Return what the evaluation after `step` steps found, without its step and epoch."""

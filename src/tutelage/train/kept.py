@@ -38,7 +38,11 @@ class Checkpoints:
         self.folder, self.evaluation, self.final, self.base = folder, evaluation, final, base
 
     def start(self, step: int) -> None:
-        """Save the best, if a run was killed between finding it and saving it."""
+        """Remove what a killed run saved of later steps; save the best, if it was killed before that."""
+        for path in (self.folder / KEPT).glob("*") if parallel.is_first() else ():
+            number = path.name.rpartition("-")[2]
+            if not (number.isdecimal() and int(number) <= step):
+                shutil.rmtree(path)
         self._save_if_best(step)
 
     def after_step(self, step: int, row: dict[str, Any]) -> None:
@@ -54,9 +58,12 @@ class Checkpoints:
         Raises:
             StoreError: the disk is full, or does not give back what was written.
         """
-        found = [int(path.name.partition("-")[2]) for path in (self.folder / KEPT).glob("best-*")]
-        best = next((number for number in found if self.evaluation.is_best(number)), None)
-        if self.final == "last" or best is None:
+        best = self.evaluation.best() if self.final == "best" else None
+        moved = self.folder / CHECKPOINT  # by a run that was killed after that
+        if best is None or not parallel.from_first(self._path("best", best).is_dir() or moved.is_dir()):
+            if self.final == "best":
+                why = "no evaluation found them" if best is None else f"those of step {best} went with a killed run"
+                say(f"  the best weights are not there ({why}); checkpoint/ has the last ones")
             save_checkpoint(self.scorer, self.encoder, self.folder / CHECKPOINT)
             if self.settings.lora.rank:
                 save_adapter(self.scorer, self.base, self.folder / ADAPTER)
@@ -65,15 +72,15 @@ class Checkpoints:
         if parallel.is_first():
             say(f"  the best step was {best}; checkpoint/ has its weights")
             for kind, name in (("best", CHECKPOINT), (ADAPTER, ADAPTER)):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
                 if self._path(kind, best).is_dir():
+                    shutil.rmtree(self.folder / name, ignore_errors=True)
                     self._path(kind, best).rename(self.folder / name)
                 for other in (self.folder / KEPT).glob(f"{kind}-*"):
                     shutil.rmtree(other)
         return best
 
     def _save_if_best(self, step: int) -> None:
-        if self.final != "best" or not self.evaluation.is_best(step):
+        if self.final != "best" or self.evaluation.best() != step:
             return
         if self.settings.lora.rank:
             save_adapter(self.scorer, self.base, self._path(ADAPTER, step))

@@ -27,7 +27,7 @@ from tutelage.train.resume import ResumePoints
 from tutelage.train.rows import T, micro_batches
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
-from tutelage.train.step_rows import keep_rows
+from tutelage.train.step_rows import finite, keep_rows
 
 Objective = Callable[[Scorer, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
 METRICS, TRAINED = "metrics.jsonl", "trained.jsonl"
@@ -181,7 +181,7 @@ class Trainer(Generic[T]):
         shown = "".join(f"{label} {row[name]:.2f}, " for name, label in getattr(self.objective, "shown", ()))
         return f"loss {row['loss']:.4f}, {shown}{row['tokens_per_second']:,.0f} tokens/s"
 
-    def last_metrics(self) -> dict[str, float]:
+    def last_metrics(self) -> dict[str, float | None]:
         """Return the last row of metrics.jsonl without what depends on the machine's speed."""
         row = json.loads((self.folder / METRICS).read_text("utf-8").splitlines()[-1])
         return {key: value for key, value in row.items() if not key.endswith("_per_second")}
@@ -196,7 +196,7 @@ class Trainer(Generic[T]):
         write_atomically(self.folder / TRAINED, dump_rows(rows))
         keep_rows(self.folder / METRICS, first)
         with (self.folder / METRICS).open("a", encoding="utf-8", buffering=1) as file:
-            yield lambda row: print(json.dumps(row), file=file)
+            yield lambda row: print(json.dumps(finite(row)), file=file)
 
     def _step(self, step: int, stop: bool) -> tuple[dict[str, Any], bool]:
         """Take one step; return its metrics, and whether any process was asked to stop."""

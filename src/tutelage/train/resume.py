@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from tutelage.errors import StoreError, TrainingError
@@ -33,16 +34,20 @@ class ResumePoints:
     def __init__(self, folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
         self.folder, self.model, self.optimizer = folder / RESUME, model, optimizer
         self.pending: tuple[Path, Future[Any]] | None = None
+        self.last: int | None = None
+        """The step that is saved, or being saved."""
         self.started, self.seconds = 0.0, 0.0
         # of one process, said from a thread of the library
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
     def save(self, step: int) -> None:
-        """Begin to write the state after `step` steps; training may go on at once.
+        """Begin to write the state after `step` steps, if it is not there; training may go on at once.
 
         Raises:
             StoreError: the state before this one could not be written.
         """
+        if step == self.last:  # to write it again would begin with removing the only one there is
+            return
         self.finish()
         path = self.folder / f"step-{step:06d}"
         if parallel.is_first():
@@ -57,7 +62,7 @@ class ResumePoints:
             no_dist=parallel.num_processes() == 1,
         )
         future.add_done_callback(self._note_time)
-        self.pending = path, future
+        self.pending, self.last = (path, future), step
 
     def _note_time(self, _: Any) -> None:
         self.seconds = time.monotonic() - self.started
@@ -105,6 +110,10 @@ class ResumePoints:
 
     def _load(self, path: Path) -> int:
         state = self._state(0)
+        saved = FileSystemReader(path).read_metadata().state_dict_metadata
+        # a weight that no step had moved (of a tower for images, of an expert) had no state in the optimizer
+        moved = {n: s for n, s in state["optimizer"]["state"].items() if f"optimizer.state.{n}.step" in saved}
+        state["optimizer"]["state"] = moved
         state_dict_loader.load(state, checkpoint_id=path, no_dist=parallel.num_processes() == 1)
         set_state_dict(
             self.model,
@@ -113,7 +122,8 @@ class ResumePoints:
             optim_state_dict=state["optimizer"],
             options=StateDictOptions(ignore_frozen_params=True, strict=False),
         )
-        return int(state["step"])
+        self.last = int(state["step"])
+        return self.last
 
     def _state(self, step: int) -> dict[str, Any]:
         model, optimizer = get_state_dict(self.model, self.optimizer, options=_OPTIONS)
