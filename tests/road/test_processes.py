@@ -69,9 +69,6 @@ def test_a_reward_model_of_two_processes_is_that_of_one(one: Callable[[str], Pat
     assert said[0]["held_out_accuracy"] == said[1]["held_out_accuracy"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="parallel.shard makes bfloat16 of the weights themselves; one process does not"
-)
 @pytest.mark.parametrize("stage", ["sft", "dpo", "reward"])
 def test_two_processes_compute_in_bfloat16_as_one_does(
     one: Callable[[str], Path], tmp_path: Path, stage: str

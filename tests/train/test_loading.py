@@ -93,7 +93,7 @@ def one_of_two(rank: int, folder: Path, port: int) -> None:
     found: dict[str, Any] = {"torn": ""}
     scored(folder, "llama")  # what is imported at the first use is no model
     before = used("VmRSS")
-    parallel.shard(LogpScorer(load_model(Model(path=str(folder / "wide")))), "float32", None)
+    parallel.shard(LogpScorer(load_model(Model(path=str(folder / "wide")))), None)
     found["grown"] = used("VmHWM") - before
     found |= {kind: scored(folder, kind) for kind in KINDS}
     try:

@@ -185,7 +185,10 @@ def test_a_70b_model_is_planned_without_a_weight_in_memory(llama_70b: Any) -> No
     assert (alone.weights + alone.gradients + alone.optimizer) / GIB == pytest.approx(3 * 257, abs=1)
     assert sharded.weights == pytest.approx(alone.weights / 64, abs=1)
     assert sharded.optimizer == pytest.approx(alone.optimizer / 64, abs=1)
-    assert sharded.working_copy / GIB == pytest.approx(2 * (2 * 0.8556 + 0.5243) / 1.0737, abs=0.1)
+    gathered = 4 * (2 * 0.8556 + 0.5243) / 1.0737  # two blocks, embeddings and head
+    assert sharded.working_copy / GIB == pytest.approx(gathered + 2 * 68.7 / 1.0737, abs=0.3)
+    full = plan_memory(llama_70b, Training(activation_checkpointing="full"), 1024, 64)
+    assert full.working_copy / GIB == pytest.approx(gathered + 2 * 68.7 / 80 / 1.0737, abs=0.3)
     assert sharded.activations == alone.activations / 8  # one example instead of the eight of a batch
 
 
@@ -254,7 +257,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_each_setting_would_bring(mi
         "micro_batch_tokens=1024": plan_memory(
             mistral_7b, config.model_copy(update={"micro_batch_tokens": 1024}), 1024
         ),
-        "devices=8": plan_memory(mistral_7b, config, 1024, 8),
+        "devices=16": plan_memory(mistral_7b, config, 1024, 16),
         "optimizer=rmsprop": plan_memory(mistral_7b, config.model_copy(update={"optimizer": "rmsprop"}), 1024),
     }
     found = {word: float(size) for word, size in re.findall(r"^  (\S+): ([\d.]+) GiB", "\n".join(changes), re.M)}
@@ -280,7 +283,7 @@ def test_what_would_change_nothing_is_not_proposed(mistral_7b: Any) -> None:
         plan = plan_memory(mistral_7b, Training(batch_size=1, activation_checkpointing="full"), 64)
     finally:
         mistral_7b.requires_grad_(True)
-    assert [line.split(":")[0].strip() for line in refused(plan, 30 * GIB)[1:]] == ["devices=2"]
+    assert [line.split(":")[0].strip() for line in refused(plan, 27 * GIB)[1:]] == ["devices=2"]
 
 
 # ---- how much there is ------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
             block.compile()
     scorer = kind(model)
     scorer.memory = memory
-    parallel.shard(scorer, settings.precision, settings.shard_over)
+    parallel.shard(scorer, settings.shard_over)
     longest = max((b.num_tokens for item in items for b in item.branches), default=0)
     fit_layout(scorer, longest, settings.rows, settings.precision)
     return scorer

@@ -107,8 +107,10 @@ def _largest(config: Any, name: str) -> int:
 class Load:
     """What memory depends on beside the model."""
 
-    tokens: int
-    """Of the largest micro-batch."""
+    batch: int
+    """Tokens of the largest batch, which the processes divide."""
+    budget: int
+    """Tokens that a micro-batch may have."""
     longest: int
     """Tokens of the longest item: no micro-batch can be smaller."""
     optimizer: str
@@ -116,6 +118,11 @@ class Load:
     on_gpu: bool
     checkpointing: Checkpointing
     num_processes: int
+
+    @property
+    def tokens(self) -> int:
+        """Of the largest micro-batch."""
+        return max(self.longest, min(self.budget, ceil(self.batch / self.num_processes)))
 
 
 @dataclass(frozen=True)
@@ -147,15 +154,16 @@ class MemoryPlan:
     def working_copy(self) -> int:
         """The weights that a forward and backward pass multiplies with, where they are not the weights themselves.
 
-        In one process autocast keeps a bfloat16 copy of every matrix from its first use to the backward pass. With
-        several, blocks are gathered one ahead of the one that computes (two blocks, and embeddings and head).
+        Autocast makes a bfloat16 copy of a matrix, which the backward pass keeps, unless it makes another. Several
+        processes gather blocks one ahead of the one that computes (two of them, and embeddings and head).
         """
-        size = BFLOAT16 if self.load.bfloat16 else FLOAT32
+        blocks, gathered = self.shape.num_blocks, 0
         if self.load.num_processes > 1:
             outside = self.shape.num_outside_blocks
-            block = (self.shape.weight_bytes // FLOAT32 - outside) / self.shape.num_blocks
-            return ceil((outside + 2 * block) * size)
-        return self.shape.num_multiplied * size if self.load.bfloat16 else 0
+            block = (self.shape.weight_bytes // FLOAT32 - outside) / blocks
+            gathered = ceil((outside + 2 * block) * FLOAT32)
+        kept = {"off": 1.0, "selective": 0.5, "full": 1 / blocks}[self.load.checkpointing]
+        return gathered + ceil(kept * self.shape.num_multiplied * BFLOAT16 if self.load.bfloat16 else 0)
 
     @property
     def activations(self) -> int:
@@ -231,10 +239,9 @@ def plan_memory(
     """
     kind = (device or model.device).type
     has_bfloat16 = kind == "meta" or (kind == "cuda" and torch.cuda.is_bf16_supported())
-    batch = settings.batch_size * longest_item_tokens if largest_batch_tokens is None else largest_batch_tokens
-    filled = min(settings.micro_batch_tokens, ceil(batch / num_processes))
     load = Load(
-        tokens=max(longest_item_tokens, filled),
+        batch=largest_batch_tokens or settings.batch_size * longest_item_tokens,
+        budget=settings.micro_batch_tokens,
         longest=longest_item_tokens,
         optimizer=settings.optimizer,
         bfloat16=settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16),
@@ -296,9 +303,9 @@ def _alternatives(plan: MemoryPlan, available: int) -> Iterator[tuple[str, Memor
 
     single = {"activation_checkpointing=full": changed(checkpointing="full")}
     fewer = plan.load.tokens
-    while fewer > longest and changed(tokens=fewer).peak > available:
+    while fewer > longest and changed(budget=fewer).peak > available:
         fewer = max(fewer // 2, longest)
-    single[f"micro_batch_tokens={fewer}"] = changed(tokens=fewer)
+    single[f"micro_batch_tokens={fewer}"] = changed(budget=fewer)
     adapters = int(plan.shape.weight_bytes // FLOAT32 * LORA_SHARE)
     if adapters < plan.shape.num_trainable:
         single["lora=16"] = replace(plan, shape=replace(plan.shape, num_trainable=adapters))
@@ -308,7 +315,7 @@ def _alternatives(plan: MemoryPlan, available: int) -> Iterator[tuple[str, Memor
         single[f"devices={sharded.load.num_processes}"] = sharded
     yield from single.items()
     if all(p.peak > available for p in single.values()):
-        smallest, words = changed(checkpointing="full", tokens=longest), "activation_checkpointing=full"
+        smallest, words = changed(checkpointing="full", budget=longest), "activation_checkpointing=full"
         words += f" micro_batch_tokens={longest}"
         if smallest.peak > available and (sharded := _sharded(smallest, available)):
             smallest, words = sharded, f"{words} devices={sharded.load.num_processes}"

@@ -18,7 +18,6 @@ from torch import nn
 
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.train.blocks import transformer_blocks
-from tutelage.train.precision import Precision, in_bfloat16
 
 V = TypeVar("V")
 
@@ -129,7 +128,7 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
-def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None:
+def shard(scorer: nn.Module, per_copy: int | None) -> None:
     """Divide weights, gradients and optimizer state among all processes; the weights are those of the first.
 
     They are sent a block at a time, so no other process holds more than its share and one block, or what is in none.
@@ -156,8 +155,8 @@ def shard(scorer: nn.Module, precision: Precision, per_copy: int | None) -> None
         mesh = init_device_mesh(kind, (size,))
     else:
         mesh = init_device_mesh(kind, (size // per_copy, per_copy), mesh_dim_names=("copies", "shards"))
-    computed = torch.bfloat16 if in_bfloat16(device(), precision) else None
-    policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
+    # Autocast decides what is computed in bfloat16, as in one process: norms, heads and sums are not.
+    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
     for block in transformer_blocks(scorer.get_submodule("model")):
         _send_weights(block)
         fully_shard(block, mesh=mesh, mp_policy=policy)

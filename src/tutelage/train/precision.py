@@ -18,5 +18,11 @@ def in_bfloat16(device: Any, precision: Precision) -> bool:
 
 
 def autocast(device: Any, precision: Precision) -> Any:
-    """Return a context in which products are computed in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if in_bfloat16(device, precision) else nullcontext()
+    """Return a context in which products are computed in `precision`.
+
+    Copies of weights are not kept for a second use: each is used once in a forward pass, and of sharded weights
+    there would in the end be all of them.
+    """
+    if not in_bfloat16(device, precision):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
