@@ -17,7 +17,17 @@ pytestmark = pytest.mark.slow
 
 def test_the_road_makes_every_artifact_and_says_what_the_feedback_did(road: Path) -> None:
     stages = [path.name for path in sorted((road / "artifacts").iterdir()) if path.is_dir()]
-    assert stages == ["1-teach", "2-sft", "3-sample", "4-label", "5-prefer", "6-dpo", "7-reward", "8-evaluate"]
+    assert stages == [
+        "1-teach",
+        "2-sft",
+        "3-sample",
+        "4-label",
+        "5-prefer",
+        "6-dpo",
+        "7-reward",
+        "8-evaluate",
+        "references",
+    ]
     evaluated = [record(p) for p in (road / "artifacts" / "8-evaluate").iterdir()]
     for rate in (r["win_rate"] for r in evaluated):
         assert rate["wins"] + rate["losses"] + rate["ties"] + rate["invalid"] == 20
