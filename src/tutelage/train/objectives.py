@@ -8,6 +8,7 @@ worth a look while it trains, with the words for them. Losses are weighted means
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
@@ -54,7 +55,7 @@ class SFTObjective:
 
 
 @dataclass(frozen=True)
-class PreferenceObjective:
+class PreferenceObjective(ABC):
     """A loss on pairs, and what is logged of every one of them.
 
     end_id: the end-of-turn token, for the share of completions that end with it; None: that is left out.
@@ -78,13 +79,13 @@ class PreferenceObjective:
         """Return what the micro-batch adds to the loss of the batch, a scalar."""
         return (self.losses(scored) * scored.weight).sum()
 
+    @abstractmethod
     def losses(self, scored: Scored) -> Tensor:
         """Return the loss of each pair, (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rewards(self, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return what the loss makes large for chosen and small for rejected, (B,) each."""
-        raise NotImplementedError
 
     def metrics(self, scored: Scored) -> dict[str, Tensor]:
         """Return what is logged of each pair against the reference, (B,); nothing where there is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -31,7 +32,7 @@ class Layout(NamedTuple):
     """Logits by the model's own code, all at once: for a head that is more than we know of."""
 
 
-class Scorer(nn.Module):
+class Scorer(nn.Module, ABC):
     """Holds a model and reads one number per completion off its last hidden states.
 
     All that is computed goes through `forward`, as sharded weights are gathered there. The model keeps the
@@ -98,17 +99,17 @@ class Scorer(nn.Module):
         width = max((b.num_tokens for item in items for b in item.branches), default=0)
         return [width * len(item.branches) for item in items]
 
+    @abstractmethod
     def read(self, rows: Rows) -> Tensor:
         """Return the number of each completion, (C,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def details(self, rows: Rows) -> Tensor:
         """Return what `read` is made from, float32."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alone(self, completions: Sequence[Example]) -> Tensor:
         """Return the same as `details`, by the model's own code."""
-        raise NotImplementedError
 
     def hidden(self, rows: Rows) -> Tensor:
         """Return the last hidden states, (R * T, D)."""
