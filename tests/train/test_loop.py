@@ -112,6 +112,17 @@ def test_a_torn_save_does_not_hide_the_one_before(tmp_path: Path) -> None:
     assert torch.equal(weights(trained(tmp_path)), weights(trained(tmp_path / "whole")))
 
 
+def test_the_millionth_step_is_newer_than_the_one_before(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    for step in (999_999, 1_000_000):
+        run.resume.save(step)
+        run.resume.finish()
+        (tmp_path / RESUME / f"step-{step:06d}").rename(tmp_path / str(step))
+    for step in (999_999, 1_000_000):  # as a kill between writing the one and removing the other leaves them
+        (tmp_path / str(step)).rename(tmp_path / RESUME / f"step-{step:06d}")
+    assert trainer(tmp_path).resume.load() == 1_000_000
+
+
 def test_the_loss_goes_down(tmp_path: Path) -> None:
     trained(tmp_path, epochs=20)
     rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]

@@ -97,5 +97,6 @@ class Checkpoints:
 
     def _prune(self, kind: str, keep: int) -> None:
         """Remove all but the newest, now that there is a new one."""
-        for old in sorted((self.folder / KEPT).glob(f"{kind}-*"))[:-keep] if parallel.is_first() else ():
+        there = sorted((self.folder / KEPT).glob(f"{kind}-*"), key=lambda path: (len(path.name), path.name))
+        for old in there[:-keep] if parallel.is_first() else ():
             shutil.rmtree(old)

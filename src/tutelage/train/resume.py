@@ -97,7 +97,8 @@ class ResumePoints:
         Raises:
             TrainingError: there are states, and none can be read.
         """
-        there = sorted(self.folder.iterdir(), reverse=True) if self.folder.is_dir() else []
+        there = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        there.sort(key=lambda path: (len(path.name), path.name), reverse=True)  # a millionth step has a digit more
         whole = parallel.from_first([p for p in there if (p / _WHOLE).is_file()])
         for path in whole:
             try:
