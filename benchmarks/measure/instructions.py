@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tutelage.data.rows import read_objects
+from tutelage.data.sources import read_objects
 from tutelage.measure.alpaca_eval import NUM_INSTRUCTIONS, instruction_key
 
 TARGET = Path(__file__).parents[2] / "src" / "tutelage" / "measure" / "alpaca_eval_instructions.txt"

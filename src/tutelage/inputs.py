@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,14 +53,32 @@ class Input(Group):
         return made
 
 
-class Finished(Input):
+class Selected(Input):
+    """An input of which a part of the prompts is taken, with all rows that belong to them."""
+
+    part: Literal["sft", "preference", "validation", "evaluation"] | None = Field(
+        None, description="only prompts of this part of a split"
+    )
+    part_of: str | None = Field(None, description="artifact of split that part is meant of; null: path is one")
+    fraction: float = Field(1.0, gt=0, le=1, description="of the prompts, taken by a seeded order of its own")
+    fraction_seed: int = Field(0, ge=0, le=2**31 - 1, description="of that order, for max_prompts too")
+    max_prompts: int | None = Field(None, ge=1, description="at most so many prompts, the first of that order")
+
+    def selected(self) -> Tree:
+        """Return what identity says of the part that is taken."""
+        names = ("part", "fraction", "fraction_seed", "max_prompts")
+        tree = {name: getattr(self, name) for name in names}
+        return tree if self.part_of is None else tree | {"part_of": _identity_of(Artifact.open(self.part_of))}
+
+
+class Finished(Selected):
     """An artifact of an earlier stage."""
 
     path: str = Field(min_length=1, description="an artifact folder")
 
     def identity(self) -> Tree:
-        """Return what the artifact is."""
-        return _identity_of(Artifact.open(self.path))
+        """Return what the artifact is, and what of it is taken."""
+        return _identity_of(Artifact.open(self.path)) | self.selected()
 
 
 class Several(Group):
@@ -82,31 +100,61 @@ class Several(Group):
         return {f"{name}.{number}": each.record() for number, each in enumerate(self.each(), 1)}
 
 
-class Prompts(Input):
-    """Prompts: of an artifact, or a file of rows (JSON lines or a JSON list, .gz too) from elsewhere."""
+class Prompts(Selected):
+    """Prompts: of an artifact, or of rows from elsewhere, in any known format."""
 
-    path: str = Field(min_length=1, description="an artifact folder, or a .jsonl or .json file (.gz too)")
-    prompt_field: str | None = Field(
-        None, description="field that holds the prompt; null: prompt, instruction, or messages"
+    preset_group: ClassVar[str | None] = "data"
+    path: str = Field(
+        min_length=1,
+        description="an artifact folder; a file (.jsonl, .json, .csv, .parquet, .gz too); a data set's folder, or "
+        "its name on the Hugging Face Hub",
     )
+    format: str | None = Field(
+        None,
+        description="how the rows are written (tutelage data formats lists them); null: recognised by its fields",
+    )
+    subset: str | None = Field(
+        None, description="of a data set: its configuration, or folder of files; null: the only one"
+    )
+    split: str | None = Field(None, description="of a data set, such as train; null: the only one, or train")
+    revision: str | None = Field(None, description="of a data set on the Hub: branch, tag or commit; null: main")
+    prompt_field: str | None = Field(None, description="field that holds the prompt; null: the format's own")
+    num_turns: int | None = Field(
+        None, ge=1, description="assistant turns of a conversation that are read; null: as the format says"
+    )
+    without: tuple[str, ...] = Field((), description="texts; a row that contains one is skipped, and counted")
+    max_words: int | None = Field(None, ge=1, description="longest prompt; longer ones are skipped, and counted")
+    max_chars: int | None = Field(None, ge=1, description="the same in characters")
 
     def identity(self) -> Tree:
-        """Return the artifact's fingerprint, or the file's hash and the fields read."""
+        """Return the artifact's fingerprint, or the file's hash and how it is read; and what of it is taken."""
         made = self.artifact()
         if made is not None:
-            return _identity_of(made)
+            return _identity_of(made) | self.selected()
+        names = set(type(self).model_fields) - set(Selected.model_fields)
+        return self._content() | {name: _plain(getattr(self, name)) for name in sorted(names)} | self.selected()
+
+    def _content(self) -> Tree:
         if is_folder(self.path):
             Artifact.open(self.path)  # explains what is missing
-        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "path"}
-        return {"content": file_hash(Path(self.path)), **fields}
+        return {"content": file_hash(Path(self.path))}
 
 
 class Rows(Prompts):
-    """Prompts with completions: an artifact, or a file of rows (JSON lines or a JSON list, .gz too)."""
+    """Prompts with completions: an artifact, or rows from elsewhere."""
 
-    completion_field: str | None = Field(
-        None, description="field that holds the completion; null: completion or output"
+    completion_field: str | None = Field(None, description="field that holds the completion; null: the format's own")
+    author_field: str | None = Field(None, description="field that says who wrote it; null: the format's own")
+    author: str | None = Field(None, description="who wrote the completions, whatever the rows say")
+
+
+class Source(Rows):
+    """Rows from elsewhere: prompts, completions, or preferences."""
+
+    chosen_field: str | None = Field(
+        None, description="field that holds the better completion; null: the format's own"
     )
+    rejected_field: str | None = Field(None, description="field that holds the worse one; null: the format's own")
 
 
 class Pairs(Prompts):
@@ -233,6 +281,10 @@ class RewardModel(Pretrained):
 def _identity_of(made: Artifact) -> Tree:
     """What was asked for, and what came of it: made again elsewhere, it may hold other rows or weights."""
     return {"artifact": made.record.fingerprint, "content": made.record.content}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def folder_hash(folder: Path) -> str:

@@ -206,7 +206,7 @@ def check_inputs(recipe: Recipe) -> None:
     if evaluation.prompts is not None:
         tested = read_prompts(evaluation.prompts, quiet)
     else:
-        tested = read_completions(evaluation.baseline, None, quiet)[0]
+        tested = read_completions(evaluation.baseline, quiet)[0]
     trained = {p.id for p in read_prompts(recipe.prompts, quiet)}
     first, second = recipe.sft, recipe.sample
     if first.share_seed != second.share_seed or max(first.share[0], second.share[0]) < min(

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length", "filtered", "unknown"]
 Outcome = Literal["LEFT", "RIGHT", "TIE", "INVALID"]
-Order = Literal["left_first", "right_first", "left_alone", "right_alone"]
-"""How a pair was shown: both completions in this order, or (pointwise, or to a reward model) one alone."""
+Order = Literal["left_first", "right_first", "left_alone", "right_alone", "unknown"]
+"""How a pair was shown: both completions in this order, or (pointwise, or to a reward model) one alone; unknown: the
+verdict comes from a file that does not say."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -42,6 +42,8 @@ from tutelage.errors import StoreError
 from tutelage.records import Bill, Checkpoint, Record, Usage, WinRate, digest
 
 STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluate", "audit", "panel")
+BEFORE_THE_ROAD = ("import", "split")
+"""Stages that only get the data ready; their folders are numbered 0."""
 RECORD = "record.json"
 ASIDE = ("metrics.jsonl", "adapter", "checkpoints", "tensorboard", "wandb")
 """What an artifact holds beside its result: speeds, the same with the path of a base model, models on the way, what
@@ -126,7 +128,7 @@ def is_artifact(path: Path | str) -> bool:
 
 def folder_of(root: Path, stage: str) -> Path:
     """Return the folder that holds the artifacts of `stage`."""
-    return root / f"{STAGES.index(stage) + 1}-{stage}"
+    return root / (f"0-{stage}" if stage in BEFORE_THE_ROAD else f"{STAGES.index(stage) + 1}-{stage}")
 
 
 def all_artifacts(root: Path, *stages: str) -> Iterator[Artifact]:
@@ -134,7 +136,7 @@ def all_artifacts(root: Path, *stages: str) -> Iterator[Artifact]:
 
     A folder whose record cannot be read (of another version, edited by hand) is left out.
     """
-    for stage in stages or STAGES:
+    for stage in stages or (*BEFORE_THE_ROAD, *STAGES):
         folder = folder_of(root, stage)
         found = []
         for path in sorted(folder.iterdir()) if is_folder(folder) else []:

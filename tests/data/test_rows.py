@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.data.rows import read_completions, read_objects, read_prompts
+from tutelage.data.rows import read_completions, read_prompts
 from tutelage.data.share import in_share, position
+from tutelage.data.sources import read_objects
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Rows
 from tutelage.records import Completion, Prompt
@@ -36,8 +37,8 @@ def completions_in(
     path: Path, author: str | None = None, **fields: Any
 ) -> tuple[list[Prompt], list[Completion], Counter[str]]:
     counted: Counter[str] = Counter()
-    rows = Rows(path=str(path), **fields)
-    prompts, completions = read_completions(rows, author, lambda what, num: counted.update({what: num}))
+    rows = Rows(path=str(path), author=author, **fields)
+    prompts, completions = read_completions(rows, lambda what, num: counted.update({what: num}), known_author=True)
     return prompts, completions, counted
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.data.alpaca_eval import preference_field, text_field
-from tutelage.data.rows import PROMPTS, Count, prompt_of, read_objects
+from tutelage.data.formats.item import Count, Options, Skip
+from tutelage.data.formats.plain import read_prompt
+from tutelage.data.rows import PROMPTS
+from tutelage.data.sources import read_objects
 from tutelage.errors import DataError
 from tutelage.inputs import Pairs
 from tutelage.records import Completion, Outcome, Pair, Prompt, Verdict
@@ -62,7 +65,11 @@ def _of_artifact(pairs: Pairs) -> list[KnownPair]:
 def _of_file(pairs: Pairs, count: Count) -> list[KnownPair]:
     found = []
     for where, row in read_objects(Path(pairs.path)):
-        prompt = prompt_of(where, row, pairs, "pairs.prompt_field")
+        columns = {"prompt": pairs.prompt_field} if pairs.prompt_field else {}
+        try:
+            prompt: Prompt | str = read_prompt(where, row, Options(Path(pairs.path).name, columns))
+        except Skip as reason:
+            prompt = str(reason)
         baseline, policy = (text_field(where, row, f"output_{i}") for i in (1, 2))
         scores = [_number(where, row, f"score_{i}") for i in (1, 2)]
         gold = _gold(where, row)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.data.alpaca_eval import preference_field, text_field
-from tutelage.data.rows import read_objects
+from tutelage.data.sources import read_objects
 from tutelage.disk import disk_errors, dump_json, is_folder, write_atomically
 from tutelage.errors import DataError
 from tutelage.records import Prompt, Verdict

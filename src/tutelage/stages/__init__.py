@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # `tutelage --help` reads WHAT and must stay fast
     from tutelage.stages.base import Stage
 
 WHAT = {
+    "import": "a file or data set of any known format -> prompts, completions, verdicts",
     "teach": "prompts -> teacher completions (asked from an API model, or imported)",
     "sft": "completions -> a student that has learnt to write them",
     "sample": "checkpoint + prompts -> student completions",
@@ -22,7 +23,11 @@ WHAT = {
 }
 
 
+_MODULES = {"import": "importing"}
+"""Where the file cannot bear the stage's name, or would be misunderstood."""
+
+
 def get(name: str) -> Stage[Any, Any]:
     """Import the stage `name`; nothing heavy comes with it before it runs."""
-    stage: Stage[Any, Any] = importlib.import_module(f"tutelage.stages.{name}").STAGE
+    stage: Stage[Any, Any] = importlib.import_module(f"tutelage.stages.{_MODULES.get(name, name)}").STAGE
     return stage

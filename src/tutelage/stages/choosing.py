@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from tutelage.config import Group
-from tutelage.data.rows import Count
+from tutelage.data.formats.item import Count
 from tutelage.disk import visible
 from tutelage.errors import ConfigError
 from tutelage.records import Completion, Preference, Verdict, digest

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import COMPLETIONS, PROMPTS, Count, read_completions, read_prompts
+from tutelage.data.formats.item import Count
+from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.disk import dump_json, visible, write_atomically
 from tutelage.errors import ConfigError, DataError
 from tutelage.extras import require
@@ -109,7 +110,7 @@ def plan(config: Config, inputs: Inputs) -> Plan:
     quiet = lambda what, num: None  # noqa: E731 - the body counts
     prompts, by_prompt = read_baseline(inputs, quiet)
     if inputs.completions is not None:
-        found = read_completions(inputs.completions, None, quiet, keep_empty=True)[1]
+        found = read_completions(inputs.completions, quiet, keep_empty=True, known_author=True)[1]
         policy = list(_one_each(_firsts(found, set(by_prompt), "policy", quiet), "policy").values())
     else:
         policy = placeholders(prompts, config.drawing, 1)
@@ -123,7 +124,7 @@ def read_baseline(inputs: Inputs, count: Count) -> tuple[list[Prompt], dict[str,
     Raises:
         DataError: the baseline has none for any of the prompts, or several for one.
     """
-    prompts, baseline = read_completions(inputs.baseline, None, count, keep_empty=True)
+    prompts, baseline = read_completions(inputs.baseline, count, keep_empty=True, known_author=True)
     if inputs.prompts is not None:
         prompts = read_prompts(inputs.prompts, count)
     wanted = {p.id for p in prompts}
@@ -195,7 +196,7 @@ def _policy_completions(config: Config, inputs: Inputs, prompts: list[Prompt], w
         raise ConfigError("tutelage evaluate: give model= (to draw from) or completions=, one of them")
     if inputs.completions is not None:
         wanted = {p.id for p in prompts}
-        found = read_completions(inputs.completions, None, work.count, keep_empty=True)[1]
+        found = read_completions(inputs.completions, work.count, keep_empty=True, known_author=True)[1]
         kept = _firsts(found, wanted, "policy", work.count)
     else:
         require("train", "tutelage evaluate")

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from tutelage.config import Group
-from tutelage.data.rows import Count, read_completions
+from tutelage.data.formats.item import Count
+from tutelage.data.rows import read_completions
 from tutelage.errors import DataError
 from tutelage.inputs import Rows
 from tutelage.records import Completion, Pair, Prompt, digest
@@ -116,11 +117,11 @@ def read_pairs(
     Raises:
         DataError: there is nothing to compare.
     """
-    prompts, own = read_completions(completions, None, count)
+    prompts, own = read_completions(completions, count)
     if against is None:
         pairs = pairs_within(own, count, settings.pairing)
     else:
-        pairs = pairs_between(own, read_completions(against, None, count)[1], count, settings.pairing)
+        pairs = pairs_between(own, read_completions(against, count)[1], count, settings.pairing)
     if not pairs:
         raise DataError(
             f"{completions.path}: nothing to compare: no prompt has two different completions "

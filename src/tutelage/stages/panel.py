@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import PROMPTS, Count
+from tutelage.data.formats.item import Count
+from tutelage.data.rows import PROMPTS
 from tutelage.disk import visible
 from tutelage.errors import ConfigError
 from tutelage.inputs import Several

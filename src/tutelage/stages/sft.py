@@ -48,7 +48,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     from tutelage.train.scorer import LogpScorer
 
     encoder = load_encoder(inputs.model)
-    prompts, completions = read_completions(inputs.completions, None, work.count)
+    prompts, completions = read_completions(inputs.completions, work.count)
     kept = [c for c in completions if config.takes(c.prompt_id)]
     if not kept:
         raise DataError(f"{inputs.completions.path}: no prompt falls into the share {list(config.share)}")

@@ -30,7 +30,6 @@ class Config(StageConfig, Asking):
     top_p: float | None = Field(None, gt=0, le=1, description="null: not sent")
     max_tokens: int = Field(1024, ge=1, description="limit of a completion", json_schema_extra={"unit": "tokens"})
     seed: int = Field(0, ge=0, le=2**31 - 1, description="sent if the model takes one; other seeds are other draws")
-    author: str | None = Field(None, description="who wrote imported completions, if their rows do not say")
 
 
 class Inputs(Group):
@@ -50,8 +49,6 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     else:
         if config.teacher is None or inputs.prompts is None:
             raise ConfigError(NOBODY)
-        if config.author is not None:
-            raise ConfigError("tutelage teach: author= is for completions= that are imported; a teacher signs itself")
         prompts = read_prompts(inputs.prompts, work.count)
         completions, bill = _ask(config, config.teacher, prompts, work)
     if not completions:
@@ -75,7 +72,7 @@ def plan(config: Config, inputs: Inputs) -> Plan | None:
 
 def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], list[Completion]]:
     assert inputs.completions is not None
-    prompts, completions = read_completions(inputs.completions, config.author, work.count)
+    prompts, completions = read_completions(inputs.completions, work.count, known_author=True)
     if inputs.prompts is None:
         return prompts, completions
     wanted = read_prompts(inputs.prompts, work.count)

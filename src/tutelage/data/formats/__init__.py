@@ -1,0 +1,43 @@
+"""The formats by name. To add one: a small file beside this one, its `FORMAT` in the list below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutelage.config import nearest
+from tutelage.data.formats import messages, plain
+from tutelage.data.formats.item import Format, Row
+from tutelage.errors import ConfigError, DataError
+
+FORMATS: dict[str, Format] = {f.name: f for f in (messages.FORMAT, plain.FORMAT)}
+
+
+def format_named(name: str) -> Format:
+    """Return the format `name`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name}: unknown{nearest(name, list(FORMATS))} (there are: {', '.join(FORMATS)})")
+    return FORMATS[name]
+
+
+def recognise(path: Path | str, row: Row) -> Format:
+    """Return the format that `row`, the first of the file, is written in.
+
+    Raises:
+        DataError: none fits, or several do.
+    """
+    found = [f for f in FORMATS.values() if f.fits(row)]
+    if len(found) == 1:
+        return found[0]
+    fields = ", ".join(map(str, row))[:200] or "none"
+    if found:
+        names = " or ".join(f"format={f.name}" for f in found)
+        raise DataError(f"{path}: the first row (fields: {fields}) could be read in several ways; give {names}")
+    raise DataError(
+        f"{path}: the first row has the fields {fields}, which is no format that is known; say which fields hold the "
+        "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format: "
+        f"{', '.join(FORMATS)}"
+    )

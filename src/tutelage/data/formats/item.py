@@ -1,0 +1,182 @@
+"""What a format is: a way to read rows of a file as records, and records as rows of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tutelage.errors import DataError
+from tutelage.records import Completion, Message, Pair, Prompt, Verdict
+
+Count = Callable[[str, int], None]
+Row = Mapping[str, Any]
+Holds = Literal["prompts", "completions", "verdicts"]
+UNKNOWN = "unknown"
+"""Who wrote a completion where nothing says it."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a row says: a prompt, completions of it to learn from, or a verdict about two completions of it.
+
+    The two of a verdict are no completions to learn from: one of them lost.
+    """
+
+    prompt: Prompt
+    completions: tuple[Completion, ...] = ()
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is said of a file beside its format.
+
+    columns: field names where they are not the format's own, by what they hold: prompt, completion, chosen,
+    rejected, author. num_turns: how many of a conversation's assistant turns are read, None: all. author: who wrote
+    completions of which the rows say nothing. source: where prompts come from, as they will say. skip_bad: a row that
+    cannot be read is counted and left out, instead of an error.
+    """
+
+    source: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    num_turns: int | None = None
+    author: str | None = None
+    skip_bad: bool = False
+
+
+Reader = Callable[[Iterable[tuple[str, Row]], Options, Count], Iterator[Item]]
+"""(where, row) for each row -> items; `where` is the file and line for an error to name."""
+Writer = Callable[[Iterable[Item], Count], Iterator[Row]]
+"""Items -> rows; what a format cannot say is counted."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write rows that somebody else has chosen.
+
+    fits: whether a row looks like one, so that a file can be recognised; no two formats fit the same row.
+    num_turns: what is read of a conversation if the user does not say; None: all of it.
+    container: of a file that is written: rows, or one JSON object {prompt: [completions]} (rows of key and value).
+    """
+
+    name: str
+    says: str
+    holds: tuple[Holds, ...]
+    fits: Callable[[Row], bool]
+    read: Reader
+    write: Writer | None = None
+    num_turns: int | None = None
+    container: Literal["rows", "object"] = "rows"
+
+
+class Skip(Exception):  # noqa: N818 - not an error: a row that is left out and counted under this reason
+    """A row that is whole but of no use; the message is the reason it is counted under."""
+
+
+def each(read_row: Callable[[str, Row, Options], Iterable[Item]]) -> Reader:
+    """Return a reader of rows that stand for themselves; `read_row` raises `Skip` for one that is of no use.
+
+    One row in a thousand that is unreadable is no reason to read none, if the user says so (`skip_bad`).
+    """
+
+    def read(rows: Iterable[tuple[str, Row]], options: Options, count: Count) -> Iterator[Item]:
+        for where, row in rows:
+            try:
+                yield from read_row(where, row, options)
+            except Skip as reason:
+                count(f"skipped: {reason}", 1)
+            except DataError as error:
+                if not options.skip_bad:
+                    raise
+                count(f"skipped: {str(error).removeprefix(where + ': ')[:120]}", 1)
+
+    return read
+
+
+def text_of(where: str, row: Row, *names: str) -> str:
+    """Return the text in the first of the fields `names` that the row has.
+
+    Raises:
+        DataError: it has none of them, or what is there is no text.
+    """
+    for name in names:
+        if name in row:
+            if isinstance(row[name], str):
+                return str(row[name])
+            raise DataError(f"{where}: {name!r} is no text but {shown(row[name])}")
+    raise DataError(
+        f"{where}: no field {' or '.join(map(repr, names))} (found: {', '.join(map(str, row))[:200] or 'none'})"
+    )
+
+
+def shown(value: Any) -> str:
+    """Return the beginning of a value as it may stand in a message."""
+    return repr(str(value)[:60])
+
+
+def messages_of(where: str, value: Any) -> tuple[Message, ...]:
+    """Return a list of {'role', 'content'} as messages.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        try:
+            return tuple(Message(role=m["role"], content=m["content"]) for m in value)
+        except (ValidationError, TypeError, KeyError):
+            pass
+    raise DataError(
+        f"{where}: expected a list of {{'role', 'content'}} messages, role one of system, user, assistant; "
+        f"found {shown(value)}"
+    )
+
+
+def prompt_of(messages: Sequence[Message], options: Options) -> Prompt:
+    """Return the prompt of these messages.
+
+    Raises:
+        Skip: they are none: empty, or they begin or end with the assistant.
+    """
+    try:
+        return Prompt(messages=tuple(messages), source=options.source)
+    except ValidationError as error:
+        raise Skip(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+
+
+def one_turn(text: str, options: Options) -> Prompt:
+    """Return the prompt that asks `text`; see `prompt_of`."""
+    return prompt_of([Message(role="user", content=text)], options)
+
+
+def targets(messages: Sequence[Message], author: str, options: Options) -> Iterator[Item]:
+    """Yield every assistant turn, up to `num_turns`, as a completion of all that was said before it.
+
+    A conversation that waits for an answer, or whose turns were all left out, is a prompt alone.
+
+    Raises:
+        Skip: the conversation begins with the assistant, or a turn answers nothing.
+    """
+    found = 0
+    for place, message in enumerate(messages):
+        if message.role == "assistant" and (options.num_turns is None or found < options.num_turns):
+            found += 1
+            prompt = prompt_of(messages[:place], options)
+            yield Item(prompt, (Completion(prompt_id=prompt.id, author=author, text=message.content),))
+    if not found:
+        yield Item(prompt_of(messages, options))
+
+
+def preferred(prompt: Prompt, chosen: Completion, rejected: Completion, critic: str, said: str) -> Item:
+    """Return the verdict of somebody who chose one of two; `said` is how the file says so.
+
+    Raises:
+        Skip: the two are one text, of which neither can be better.
+    """
+    if chosen.text == rejected.text:
+        raise Skip("both completions are the same text")
+    pair = Pair(left=chosen, right=rejected)
+    verdict = Verdict(pair=pair, orders=("unknown",), outcome="LEFT", critic=critic, replies=(said,))
+    return Item(prompt, verdict=verdict)

@@ -1,0 +1,96 @@
+"""Rows of one prompt each, with or without a completion, under names that are usual or that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tutelage.data.formats.item import (
+    UNKNOWN,
+    Count,
+    Format,
+    Item,
+    Options,
+    Row,
+    Skip,
+    each,
+    messages_of,
+    one_turn,
+    prompt_of,
+    shown,
+)
+from tutelage.errors import DataError
+from tutelage.records import Completion, Prompt
+
+PROMPT, COMPLETION, AUTHOR = ("prompt", "instruction", "messages"), ("completion", "output"), ("author", "generator")
+
+
+def read_prompt(where: str, row: Row, options: Options) -> Prompt:
+    """Return the prompt of a row: a text, or a list of messages.
+
+    Raises:
+        Skip: it is of no use.
+        DataError: there is none, or it is something else.
+    """
+    value = field_of(where, row, options.columns.get("prompt"), PROMPT, "prompt_field")
+    if isinstance(value, str):
+        return one_turn(value, options)
+    return prompt_of(messages_of(where, value), options)
+
+
+def field_of(where: str, row: Row, name: str | None, names: tuple[str, ...], setting: str) -> Any:
+    """Return the value of the field `name`, or of the first of `names` that the row has.
+
+    Raises:
+        DataError: names the fields that it has, and the setting that names the right one.
+    """
+    for candidate in (name,) if name else names:
+        if candidate in row:
+            return row[candidate]
+    wanted = repr(name) if name else " or ".join(map(repr, names))
+    found = ", ".join(map(str, row))[:200] or "none"
+    raise DataError(f"{where}: no field {wanted} (found: {found}); name the right one, for example {setting}=NAME")
+
+
+def author_of(row: Row, options: Options) -> str:
+    """Return who wrote a row's completion: whom the user names, else the row, else nobody knows."""
+    own = options.columns.get("author")
+    found = (row.get(name) for name in ((own,) if own else AUTHOR))
+    return options.author or next((str(name) for name in found if name), UNKNOWN)
+
+
+def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
+    prompt = read_prompt(where, row, options)
+    name = options.columns.get("completion")
+    if name is None and not any(c in row for c in COMPLETION):
+        yield Item(prompt)
+        return
+    text = field_of(where, row, name, COMPLETION, "completion_field")
+    if isinstance(text, list):  # a conversation's next message
+        said = messages_of(where, text)
+        if len(said) != 1 or said[0].role != "assistant":
+            raise Skip("the completion is more than one message of the assistant")
+        text = said[0].content
+    if not isinstance(text, str):
+        raise DataError(f"{where}: the completion is no text but {shown(text)}")
+    yield Item(prompt, (Completion(prompt_id=prompt.id, author=author_of(row, options), text=text),))
+
+
+def _write(items: Iterable[Item], count: Count) -> Iterator[Row]:
+    for item in items:
+        said = [m.model_dump() for m in item.prompt.messages]
+        prompt = {"prompt": item.prompt.text if len(said) == 1 else said}
+        for completion in item.completions:
+            yield prompt | {"completion": completion.text, "author": completion.author}
+        if not item.completions:
+            yield prompt
+
+
+FORMAT = Format(
+    "plain",
+    "one prompt a row: prompt or instruction, a text or messages; completion or output, author or generator",
+    ("prompts", "completions"),
+    lambda row: bool({"prompt", "instruction"} & row.keys()) and not {"chosen", "rejected", "input"} & row.keys(),
+    each(_read),
+    _write,
+)

@@ -1,0 +1,101 @@
+"""A file of any known format -> items, one at a time: recognised, filtered, and of its prompts the part asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from tutelage.data.formats import format_named, recognise
+from tutelage.data.formats.item import Count, Format, Holds, Item, Options, Row
+from tutelage.data.selection import Selection, selection_of
+from tutelage.data.sources import open_rows
+from tutelage.errors import DataError
+from tutelage.inputs import Prompts
+
+
+def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[Item]:
+    """Yield what the rows of a file say, in its order; memory stays bounded however large it is.
+
+    Counts what the filters leave out. Whether a prompt comes twice is for the reader to settle.
+
+    Raises:
+        DataError: the file is damaged, of no known format, or a row cannot be read (unless `skip_bad`: counted).
+        ConfigError: there is no such format.
+    """
+    selection = selection_of(rows, lambda: (item.prompt for item in _all(rows, lambda what, num: None, skip_bad)))
+    return _selected(_all(rows, count, skip_bad), selection, count)
+
+
+def format_of(rows: Prompts) -> Format:
+    """Return the format of a file: the one that is named, or recognised by its first row."""
+    return format_named(rows.format) if rows.format else recognise(rows.path, _first(rows)[0])
+
+
+def require_holds(rows: Prompts, what: Holds) -> None:
+    """Check that a file can hold `what`.
+
+    Raises:
+        DataError: its format does not, and what to do.
+    """
+    found = format_of(rows)
+    if what not in found.holds:
+        hint = (
+            "they are preferences: `tutelage import` makes verdicts of them, `tutelage prefer` preferences, and the "
+            "better ones completions"
+            if "verdicts" in found.holds
+            else f"it holds {' and '.join(found.holds)}"
+        )
+        raise DataError(f"{rows.path}: a file in the format {found.name} has no {what} to read; {hint}")
+
+
+def _first(rows: Prompts) -> tuple[Row, Iterator[tuple[str, Row]]]:
+    found = open_rows(rows)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"{rows.path}: holds no usable row")
+    return first[1], chain((first,), found)
+
+
+def _all(rows: Prompts, count: Count, skip_bad: bool) -> Iterator[Item]:
+    first, every = _first(rows)
+    found = format_named(rows.format) if rows.format else recognise(rows.path, first)
+    columns = {
+        name: value for name in ("prompt", "completion", "chosen", "rejected", "author")
+        if (value := getattr(rows, f"{name}_field", None)) is not None
+    }  # fmt: skip
+    options = Options(
+        source=Path(rows.path).name,
+        columns=columns,
+        num_turns=rows.num_turns or found.num_turns,
+        author=getattr(rows, "author", None),
+        skip_bad=skip_bad,
+    )
+    yield from _filtered(found.read(every, options, count), rows, count)
+
+
+def _filtered(items: Iterable[Item], rows: Prompts, count: Count) -> Iterator[Item]:
+    for item in items:
+        text = item.prompt.text
+        if rows.without and (found := next((t for t in rows.without if _holds(item, t)), None)) is not None:
+            count(f"skipped: contains {found}", 1)
+        elif rows.max_words is not None and len(text.split()) > rows.max_words:
+            count(f"skipped: the prompt has more than {rows.max_words} words", 1)
+        elif rows.max_chars is not None and len(text) > rows.max_chars:
+            count(f"skipped: the prompt has more than {rows.max_chars} characters", 1)
+        else:
+            yield item
+
+
+def _holds(item: Item, text: str) -> bool:
+    pair = () if item.verdict is None else (item.verdict.pair.left, item.verdict.pair.right)
+    said = chain((m.content for m in item.prompt.messages), (c.text for c in (*item.completions, *pair)))
+    return any(text in each for each in said)
+
+
+def _selected(items: Iterable[Item], selection: Selection, count: Count) -> Iterator[Item]:
+    for item in items:
+        if selection.takes(item.prompt):
+            yield item
+        else:
+            count("left out: prompts that were not asked for (fraction, max_prompts, part)", 1)
