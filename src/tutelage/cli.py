@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "is one policy better than another? tutelage compare A B [C ...] [--json]",
     "power": "how small a difference can n prompts show? tutelage power n=805 [--json]",
     "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
+    "data": "tutelage data formats|show|lint|leaks|tokens: look at data before anything is done with it",
     "winrate": "AlpacaEval's figures of a file of annotations: tutelage winrate annotations.json [--json]",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
     "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
@@ -98,6 +99,7 @@ def _dispatch(words: list[str]) -> None:
     elif command in COMMANDS:
         handlers: dict[str, Callable[[list[str], bool], None]] = {
             "cache": _cache,
+            "data": _data,
             "demo": _demo,
             "trace": _trace,
             "miniature": _miniature,
@@ -175,6 +177,12 @@ def _cache(words: list[str], wants_help: bool) -> None:
     from tutelage.chat import cache
 
     _action("cache", cache.ACTIONS, words, wants_help)
+
+
+def _data(words: list[str], wants_help: bool) -> None:
+    from tutelage.data import commands
+
+    _action("data", commands.ACTIONS, words, wants_help)
 
 
 def _trace(words: list[str], wants_help: bool) -> None:

@@ -50,7 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "help": FOUNDATION | {"stages"},
     "demo": FOUNDATION | {"data", "chat", "measure", "generate", "miniature", "report", "stages", "pipeline"},
     "__main__": {"cli"},
-    "cli": FOUNDATION | {"chat", "stages", "pipeline", "estimate", "demo", "help", "measure", "miniature", "report"},
+    "cli": FOUNDATION
+    | {"chat", "data", "train", "stages", "pipeline", "estimate", "demo", "help", "measure", "miniature", "report"},
 }
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
 TORCH_AT_THE_HEAD = ("train/", "generate/", "miniature/build.py", "miniature/probe.py")

@@ -22,6 +22,8 @@ from tutelage.data.formats.item import (
 from tutelage.errors import DataError
 from tutelage.records import Completion, Prompt
 
+NOT_PLAIN = {"chosen", "rejected", "output_1", "label", "completions"}
+"""Fields of other formats, whose rows have a prompt too."""
 PROMPT, COMPLETION, AUTHOR = ("prompt", "instruction", "messages"), ("completion", "output"), ("author", "generator")
 
 
@@ -90,7 +92,7 @@ FORMAT = Format(
     "plain",
     "one prompt a row: prompt or instruction, a text or messages; completion or output, author or generator",
     ("prompts", "completions"),
-    lambda row: bool({"prompt", "instruction"} & row.keys()) and not {"chosen", "rejected", "input"} & row.keys(),
+    lambda row: ("prompt" in row or ("instruction" in row and "input" not in row)) and not NOT_PLAIN & row.keys(),
     each(_read),
     _write,
 )
