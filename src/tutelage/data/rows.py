@@ -20,12 +20,7 @@ def selected_prompts(made: Artifact, asked: Selected, count: Count) -> list[Prom
         ConfigError: the input says how a file is read, but is an artifact.
         DataError: nothing is left.
     """
-    only_files = set(type(asked).model_fields) - set(Selected.model_fields)
-    given = sorted(name for name in only_files if getattr(asked, name) not in (None, ()))
-    if given:
-        raise ConfigError(
-            f"{asked.path}: is an artifact; {', '.join(given)} is for files from elsewhere, leave it out"
-        )
+    refuse_file_settings(asked)
     prompts = made.rows(PROMPTS, Prompt)
     selection = selection_of(asked, lambda: prompts)
     kept = [p for p in prompts if selection.takes(p)]
@@ -35,6 +30,20 @@ def selected_prompts(made: Artifact, asked: Selected, count: Count) -> list[Prom
             f"{asked.path}: none of its {len(prompts)} prompts is asked for (fraction, max_prompts, part)"
         )
     return kept
+
+
+def refuse_file_settings(asked: Selected) -> None:
+    """Check that an artifact is not to be read as a file is.
+
+    Raises:
+        ConfigError: the input says how a file is read.
+    """
+    only_files = set(type(asked).model_fields) - set(Selected.model_fields)
+    given = sorted(name for name in only_files if getattr(asked, name) not in (None, ()))
+    if given:
+        raise ConfigError(
+            f"{asked.path}: is an artifact; {', '.join(given)} is for files from elsewhere, leave it out"
+        )
 
 
 def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:

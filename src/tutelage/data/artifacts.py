@@ -1,0 +1,142 @@
+"""An artifact -> items, a row at a time, as if it were a file: what it holds can be shown, checked and exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tutelage.data.formats.item import Count, Item
+from tutelage.data.rows import COMPLETIONS, PROMPTS, refuse_file_settings
+from tutelage.data.selection import Selection, selection_of
+from tutelage.disk import AnyRecord, brief
+from tutelage.errors import DataError, StoreError
+from tutelage.inputs import Selected
+from tutelage.records import Completion, Pair, Preference, Prompt, Verdict
+from tutelage.store import Artifact
+
+VERDICTS, PREFERENCES = "verdicts.jsonl", "preferences.jsonl"
+_NOT_TAKEN = -1
+
+
+def items_of_artifact(made: Artifact, asked: Selected, count: Count) -> Iterator[Item]:
+    """Yield what an artifact holds of the prompts that are asked for, file by file, in the files' order.
+
+    An item per completion, per verdict and per preference (a verdict for its chosen completion, of a critic that is
+    called after the artifact), and at last one per prompt that none of them is about. Memory grows by some bytes a
+    row, not by its text. Counts the prompts that were not asked for.
+
+    Raises:
+        ConfigError: what is asked for is only for files from elsewhere.
+        StoreError: the artifact holds no prompts.
+        DataError: a row is damaged, or about a prompt that is not there.
+    """
+    refuse_file_settings(asked)
+    path = made.path / PROMPTS
+    if not path.is_file():
+        raise StoreError(f"{made.path}: a {made.record.stage} artifact has no {PROMPTS}; check the input")
+    prompts = _Prompts(path, selection_of(asked, lambda: stream_rows(path, Prompt)))
+    count("left out: prompts that were not asked for (fraction, max_prompts, part)", prompts.num_left_out)
+    spoken_of: set[int] = set()
+    for prompt_id, what in _rows(made):
+        key = _key(prompt_id)
+        if key not in prompts.places:
+            raise DataError(f"{made.path}: has a row about the prompt {prompt_id}, which is not in its {PROMPTS}")
+        if (prompt := prompts.get(key)) is not None:
+            spoken_of.add(key)
+            yield Item(prompt, (what,)) if isinstance(what, Completion) else Item(prompt, verdict=what)
+    for key in prompts.places:
+        if key not in spoken_of and (prompt := prompts.get(key)) is not None:
+            yield Item(prompt)
+
+
+def stream_rows(path: Path, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
+    """Yield the rows of a file of JSON lines that tutelage wrote, one at a time.
+
+    Raises:
+        DataError: names the line that is not a valid `kind`.
+    """
+    for _, row in _located(path, kind):
+        yield row
+
+
+def _located(path: Path, kind: type[AnyRecord]) -> Iterator[tuple[int, AnyRecord]]:
+    """Yield (byte where the line begins, row)."""
+    try:
+        with path.open("rb") as file:
+            at = 0
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield at, _row(f"{path}, line {number}", line, kind)
+                at += len(line)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _row(where: str, line: bytes, kind: type[AnyRecord]) -> AnyRecord:
+    try:
+        try:
+            return kind.model_validate_json(line)
+        except ValidationError as error:
+            if error.errors(include_url=False)[0]["type"] != "json_invalid":
+                raise
+            return kind.model_validate(json.loads(line))  # pydantic's parser takes no lone surrogate
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not a valid {kind.__name__}: {brief(error)}") from None
+
+
+def _key(prompt_id: str) -> int:
+    """An id as a number, which takes less memory; -1 if it is none of ours."""
+    try:
+        return int(prompt_id, 16)
+    except ValueError:
+        return -1
+
+
+class _Prompts:
+    """The prompts of a file by id, read again when they are needed: a million of them need not fit into memory."""
+
+    def __init__(self, path: Path, selection: Selection) -> None:
+        self.path = path
+        self.places = {
+            _key(prompt.id): at if selection.takes(prompt) else _NOT_TAKEN for at, prompt in _located(path, Prompt)
+        }
+        self.num_left_out = sum(at == _NOT_TAKEN for at in self.places.values())
+        self._at = lru_cache(maxsize=1024)(self._read)
+
+    def get(self, key: int) -> Prompt | None:
+        """Return the prompt whose id is `key`, or None if it is not asked for."""
+        at = self.places[key]
+        return None if at == _NOT_TAKEN else self._at(at)
+
+    def _read(self, at: int) -> Prompt:
+        with self.path.open("rb") as file:
+            file.seek(at)
+            return _row(str(self.path), file.readline(), Prompt)
+
+
+def _rows(made: Artifact) -> Iterator[tuple[str, Completion | Verdict]]:
+    """Yield (prompt id, what is said about it)."""
+    if (path := made.path / COMPLETIONS).is_file():
+        for completion in stream_rows(path, Completion):
+            yield completion.prompt_id, completion
+    if (path := made.path / VERDICTS).is_file():
+        for verdict in stream_rows(path, Verdict):
+            yield verdict.pair.prompt_id, verdict
+    if (path := made.path / PREFERENCES).is_file():
+        critic = f"{made.record.stage}-{made.record.fingerprint[:8]}"
+        for preference in stream_rows(path, Preference):
+            yield preference.prompt_id, _verdict_of(preference, critic)
+
+
+def _verdict_of(preference: Preference, critic: str) -> Verdict:
+    return Verdict(
+        pair=Pair(left=preference.chosen, right=preference.rejected),
+        orders=("unknown",),
+        outcome="LEFT",
+        critic=critic,
+        replies=("verdicts " + " ".join(preference.verdict_ids),),
+    )
