@@ -20,6 +20,7 @@ COMMANDS = {
     "power": "how small a difference can n prompts show? tutelage power n=805 [--json]",
     "cache": "tutelage cache stats|export|prune: the replies that are kept, what they cost, which can go",
     "data": "tutelage data formats|show|lint|leaks|tokens: look at data before anything is done with it",
+    "export": "an artifact, or a file of any format -> a file (or a data set on the Hub) that another program takes",
     "winrate": "AlpacaEval's figures of a file of annotations: tutelage winrate annotations.json [--json]",
     "trace": "follow one prompt through all artifacts: tutelage trace <prompt id>",
     "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
@@ -101,6 +102,7 @@ def _dispatch(words: list[str]) -> None:
             "cache": _cache,
             "data": _data,
             "demo": _demo,
+            "export": _export,
             "trace": _trace,
             "miniature": _miniature,
             "winrate": _winrate,
@@ -183,6 +185,17 @@ def _data(words: list[str], wants_help: bool) -> None:
     from tutelage.data import commands
 
     _action("data", commands.ACTIONS, words, wants_help)
+
+
+def _export(words: list[str], wants_help: bool) -> None:
+    from tutelage.config import build, merge_words
+    from tutelage.data.export import USAGE, ExportConfig, export
+    from tutelage.help import group_help
+
+    if wants_help:
+        print(group_help(ExportConfig, f"{USAGE}\n  {COMMANDS['export']}"))
+        return
+    print(export(build(ExportConfig, merge_words(ExportConfig, {}, words), "tutelage export")))
 
 
 def _trace(words: list[str], wants_help: bool) -> None:

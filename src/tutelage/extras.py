@@ -14,6 +14,7 @@ _PACKAGES = {
     "wandb": ("wandb",),
     "trackio": ("trackio",),
     "plot": ("matplotlib",),
+    "data": ("datasets", "pyarrow"),
     "prices": ("genai_prices",),
     "azure": ("openai", "azure.identity"),
     "bedrock": ("anthropic", "boto3"),
