@@ -8,7 +8,6 @@ from tutelage.errors import MissingExtraError
 
 _PACKAGES = {
     "train": ("torch", "transformers", "safetensors", "jinja2"),
-    "data": ("datasets", "pyarrow"),
     "lora": ("peft",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),

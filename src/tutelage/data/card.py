@@ -9,7 +9,7 @@ from tutelage import __version__
 from tutelage.data.formats.item import Format
 from tutelage.disk import dump_json, file_hash, is_file, visible
 from tutelage.errors import StoreError
-from tutelage.inputs import Source
+from tutelage.inputs import Selected, Source
 from tutelage.store import Artifact, flatten, is_artifact
 
 
@@ -49,7 +49,8 @@ def _source(rows: Source) -> list[str]:
     made = rows.artifact()
     if made is None:
         return []
-    taken = {key: value for key, value in rows.selected().items() if value not in (None, 1.0, 0)}
+    usual = {name: field.default for name, field in Selected.model_fields.items()}
+    taken = {key: value for key, value in rows.selected().items() if value != usual[key]}
     said = [f"Of the first, these were taken: `{dump_json(taken)}`.", ""] if taken else []
     return [*said, *(line for each in ancestors(made) for line in _about(each))]
 

@@ -50,7 +50,7 @@ def push(
             raise ConfigError(f"push={name}: {error}") from None
         except HfHubHTTPError as error:
             raise DataError(f"push={name}: the Hub refuses: {_brief(error)}; is `hf auth login` done?") from None
-        except OSError as error:
+        except Exception as error:  # of the library's own transport, whose errors have no common class of Python's
             raise DataError(f"push={name}: the Hub cannot be reached ({_brief(error)})") from None
     return f"{done.repo_url if hasattr(done, 'repo_url') else where}: {num:,} rows in the format {form.name}"
 
