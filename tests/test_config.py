@@ -29,6 +29,8 @@ from tutelage.stages.dpo import Loss
 from tutelage.store import flatten
 
 INPUTS: dict[str, list[str]] = {
+    "import": ["rows=r.jsonl"],
+    "split": ["prompts=p.jsonl"],
     "teach": ["completions=c.jsonl"],
     "sft": ["model=m", "completions=c.jsonl"],
     "sample": ["model=m", "prompts=p.jsonl"],
@@ -147,8 +149,9 @@ def test_nothing_in_a_value_is_evaluated(text: str, tmp_path: Path) -> None:
 
 
 def test_numbers_truth_values_and_null_are_what_their_field_says() -> None:
-    config = settings_of("teach", "temperature=1e-6", "max_tokens=007", "author=007", "seed=1e0"[:6])
-    assert (config.temperature, config.max_tokens, config.author) == (1e-6, 7, "007")
+    config = settings_of("teach", "temperature=1e-6", "max_tokens=007", "seed=1e0"[:6])
+    assert (config.temperature, config.max_tokens) == (1e-6, 7)
+    assert inputs_of("teach", "completions.author=007").completions.author == "007"
     config = settings_of("label", "critic.sends_temperature=false", "temperature=null", "critic.max_retries=0")
     assert (config.critic.sends_temperature, config.temperature, config.critic.max_retries) == (False, None, 0)
     assert settings_of("sft", "share=[0,0.1]").share == (0.0, 0.1)

@@ -54,8 +54,9 @@ def test_an_artifact_is_its_fingerprint_as_rows_as_model_and_as_itself(tmp_path:
     made = make(tmp_path, "sft")
     path = str(made.path)
     what = {"artifact": made.record.fingerprint, "content": made.record.content}
-    assert Finished(path=path).identity() == what
-    assert Rows(path=path, prompt_field="ignored").identity() == what
+    all_of_it = {"part": None, "fraction": 1.0, "fraction_seed": 0, "max_prompts": None}
+    assert Finished(path=path).identity() == what | all_of_it
+    assert Rows(path=path).identity() == what | all_of_it
     assert Model(path=path).identity() == what | {"chat_format": None}
     assert Rows(path=path).record().artifact == made.record.fingerprint
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tutelage.chat.cache import REPLIES
@@ -10,7 +12,18 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.rows import read_prompts
 from tutelage.errors import ConfigError
 from tutelage.generate.settings import placeholders
-from tutelage.pipeline import Recipe, check_inputs, evaluation_of, finished, model, rows
+from tutelage.pipeline import (
+    Parts,
+    Recipe,
+    check_inputs,
+    check_models,
+    divide,
+    evaluation_of,
+    finished,
+    model,
+    parts_of,
+    rows,
+)
 from tutelage.stages import dpo, label, prefer, sample, sft, teach
 from tutelage.stages import evaluate as evaluate_stage
 from tutelage.stages.base import Plan, Stage
@@ -45,34 +58,43 @@ def of_road(recipe: Recipe) -> list[Estimate]:
     What is made already costs nothing. Completions that are yet to be sampled are taken to be as long as they can
     be, and all different.
     """
-    check_inputs(recipe)
+    check_models(recipe)
+    with TemporaryDirectory() as folder:  # what a split says is needed, but nothing is to be left behind
+        aside = recipe.model_copy(update={"artifacts": Path(folder)})
+        return _of_parts(recipe, parts_of(recipe, divide(aside) if recipe.split is not None else None))
+
+
+def _of_parts(recipe: Recipe, parts: Parts) -> list[Estimate]:
+    check_inputs(recipe, parts)
     of = recipe.of
-    teaching = (of(recipe.teach), teach.Inputs(prompts=recipe.prompts, completions=recipe.completions))
+    teaching = (of(recipe.teach), teach.Inputs(prompts=parts.taught, completions=recipe.completions))
     estimates = of_stage(teach.STAGE, *teaching)
     taught = teach.STAGE.work(*teaching).finished()
     student = taught and _made(sft.STAGE, of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught)))
     sampled = student and _made(
-        sample.STAGE, of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts)
+        sample.STAGE, of(recipe.sample), sample.Inputs(model=model(student), prompts=parts.sampled)
     )
     labelling = sampled and label.Inputs(completions=rows(sampled))
     labelled = labelling and _made(label.STAGE, of(recipe.label), labelling)
-    estimates += of_stage(label.STAGE, of(recipe.label), labelling) if labelling else _label_unseen(recipe)
+    estimates += of_stage(label.STAGE, of(recipe.label), labelling) if labelling else _label_unseen(recipe, parts)
     policy = student and labelled and _policy(recipe, student, labelled)
-    return [*estimates, *_evaluation(recipe, student or None, "-sft"), *_evaluation(recipe, policy or None, "-dpo")]
+    for trained, suffix in ((student, "-sft"), (policy, "-dpo")):
+        estimates += _evaluation(recipe, parts, trained or None, suffix)
+    return estimates
 
 
-def _evaluation(recipe: Recipe, trained: Artifact | None, suffix: str) -> list[Estimate]:
+def _evaluation(recipe: Recipe, parts: Parts, trained: Artifact | None, suffix: str) -> list[Estimate]:
     config = recipe.of(recipe.evaluate, suffix)
     if trained is not None:
-        found = of_stage(evaluate_stage.STAGE, config, evaluation_of(recipe, model(trained)))
+        found = of_stage(evaluate_stage.STAGE, config, evaluation_of(recipe, parts, model(trained)))
     else:  # whoever is evaluated, as much is asked
-        found = _of_plan("evaluate", evaluate_stage.plan(config, evaluation_of(recipe, recipe.model)), config)
+        found = _of_plan("evaluate", evaluate_stage.plan(config, evaluation_of(recipe, parts, recipe.model)), config)
     return [each.model_copy(update={"stage": each.stage + suffix}) for each in found]
 
 
-def _label_unseen(recipe: Recipe) -> list[Estimate]:
+def _label_unseen(recipe: Recipe, parts: Parts) -> list[Estimate]:
     quiet = lambda what, num: None  # noqa: E731 - the stages count
-    prompts = [p for p in read_prompts(recipe.prompts, quiet) if recipe.sample.takes(p.id)]
+    prompts = [p for p in read_prompts(parts.sampled, quiet) if recipe.sample.takes(p)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
     every = pairs_within(completions, quiet, recipe.label.pairing)
     pairs = draw(every, recipe.label, recipe.label.seed, quiet)

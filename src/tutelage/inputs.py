@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tutelage.config import Group, Tree
 from tutelage.disk import file_hash, is_file, is_folder
 from tutelage.errors import DataError, ModelError, StoreError
 from tutelage.store import Artifact, InputRecord, is_artifact
 
+Part = Literal["sft", "preference", "validation", "evaluation"]
+"""What the prompts of a split are for."""
 SHIPPED = resources.files("tutelage") / "miniature" / "base"
 """The folder of the model that is named 'miniature'."""
 
@@ -56,13 +58,29 @@ class Input(Group):
 class Selected(Input):
     """An input of which a part of the prompts is taken, with all rows that belong to them."""
 
-    part: Literal["sft", "preference", "validation", "evaluation"] | None = Field(
-        None, description="only prompts of this part of a split"
-    )
+    part: Part | None = Field(None, description="only prompts of this part of a split")
     part_of: str | None = Field(None, description="artifact of split that part is meant of; null: path is one")
     fraction: float = Field(1.0, gt=0, le=1, description="of the prompts, taken by a seeded order of its own")
     fraction_seed: int = Field(0, ge=0, le=2**31 - 1, description="of that order, for max_prompts too")
     max_prompts: int | None = Field(None, ge=1, description="at most so many prompts, the first of that order")
+
+    @model_validator(mode="after")
+    def _part_is_named(self) -> Self:
+        if self.part_of is not None and self.part is None:
+            raise ValueError("part_of is given without part; say which part of the split is taken: part=sft")
+        return self
+
+    def records(self, name: str) -> dict[str, InputRecord]:
+        """Return what `record.json` says of this input, and of the split that it is a part of."""
+        split = {} if self.part_of is None else {f"{name}.part_of": Input(path=self.part_of).record()}
+        return super().records(name) | split
+
+    def asked_for(self) -> str:
+        """Say which part is taken, for the end of a message; nothing if all of it is."""
+        said = [f"part={self.part}"] if self.part is not None else []
+        said += [f"fraction={self.fraction:g}"] if self.fraction < 1 else []
+        said += [f"max_prompts={self.max_prompts}"] if self.max_prompts is not None else []
+        return f" (asked for: {', '.join(said)})" if said else ""
 
     def selected(self) -> Tree:
         """Return what identity says of the part that is taken."""

@@ -7,20 +7,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tutelage.chat import Budget
 from tutelage.chat.prices import how_to_know
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.rows import read_completions, read_prompts
+from tutelage.data.split import check_apart
 from tutelage.errors import ConfigError, DataError
-from tutelage.inputs import Finished, Model, Prompts, Rows
+from tutelage.inputs import Finished, Model, Part, Prompts, Rows
 from tutelage.measure.win_rate import paired_difference, scores
 from tutelage.progress import say
 from tutelage.records import Usage, Verdict
-from tutelage.stages import WHAT, dpo, evaluate, label, prefer, reward, sample, sft, teach
+from tutelage.stages import WHAT, dpo, evaluate, label, prefer, reward, sample, sft, splitting, teach
 from tutelage.stages.asking import Asking
 from tutelage.stages.dpo import Config as DpoConfig
 from tutelage.stages.evaluate import Config as EvaluateConfig
@@ -30,6 +31,7 @@ from tutelage.stages.prefer import Config as PreferConfig
 from tutelage.stages.reward import Config as RewardConfig
 from tutelage.stages.sample import Config as SampleConfig
 from tutelage.stages.sft import Config as SftConfig
+from tutelage.stages.splitting import Config as SplitConfig
 from tutelage.stages.teach import Config as TeachConfig
 from tutelage.store import RECORD, Artifact
 
@@ -59,6 +61,7 @@ class Recipe(Group):
     prompts: Prompts
     completions: Rows | None = None
     evaluation: Evaluation
+    split: SplitConfig | None = None
     budget: Budget = Budget()
     teach: TeachConfig = TeachConfig()
     sft: SftConfig = SftConfig()
@@ -68,6 +71,16 @@ class Recipe(Group):
     dpo: DpoConfig = DpoConfig()
     reward: RewardConfig | None = None
     evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _is_divided_once(self) -> Self:
+        if self.split is None:
+            return self
+        if given := [f"{name}.share" for name in ("sft", "sample") if getattr(self, name).share != (0.0, 1.0)]:
+            raise ValueError(f"split says which prompts are for what, and so does {', '.join(given)}; leave one out")
+        if missing := [f"split.{part}" for part in ("sft", "preference") if not getattr(self.split, part)]:
+            raise ValueError(f"{' and '.join(missing)}: found 0; a road needs prompts for sft and for preferences")
+        return self
 
     @classmethod
     def load(cls, path: Path, words: Sequence[str] = ()) -> Recipe:
@@ -87,6 +100,20 @@ class Recipe(Group):
     def of(self, config: AnyConfig, suffix: str = "") -> AnyConfig:
         """Return a stage's settings with this recipe's name and folder."""
         return config.model_copy(update={"label": self.name + suffix, "artifacts": self.artifacts})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which prompts a road teaches, which it draws feedback on, and which it evaluates (None: the baseline's)."""
+
+    taught: Prompts
+    sampled: Prompts
+    evaluated: Prompts | None
+
+    @property
+    def trained(self) -> tuple[Prompts, ...]:
+        """Those that anything is learnt from."""
+        return tuple(dict.fromkeys((self.taught, self.sampled)))
 
 
 @dataclass(frozen=True)
@@ -124,7 +151,6 @@ def run(recipe: Recipe) -> Road:
     """
     started = time.time()
     check_prices(recipe)
-    check_inputs(recipe)
     of = recipe.of
     made: list[Artifact] = []
 
@@ -132,10 +158,13 @@ def run(recipe: Recipe) -> Road:
         made.append(artifact)
         return artifact
 
+    check_models(recipe)
+    parts = parts_of(recipe, add(divide(recipe)) if recipe.split is not None else None)
+    check_inputs(recipe, parts)
     asking = within(recipe, of(recipe.teach), made)
-    taught = add(teach.run(asking, teach.Inputs(prompts=recipe.prompts, completions=recipe.completions)))
+    taught = add(teach.run(asking, teach.Inputs(prompts=parts.taught, completions=recipe.completions)))
     student = add(sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught))))
-    sampled = add(sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=recipe.prompts)))
+    sampled = add(sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=parts.sampled)))
     labelled = add(label.run(within(recipe, of(recipe.label), made), label.Inputs(completions=rows(sampled))))
     preferred = add(prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled))))
     policy = add(dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred))))
@@ -143,7 +172,11 @@ def run(recipe: Recipe) -> Road:
         inputs = reward.Inputs(model=model(student), preferences=finished(preferred))
         add(reward.run(of(recipe.reward), inputs))
     before, after = (
-        add(evaluate.run(within(recipe, of(recipe.evaluate, suffix), made), evaluation_of(recipe, model(trained))))
+        add(
+            evaluate.run(
+                within(recipe, of(recipe.evaluate, suffix), made), evaluation_of(recipe, parts, model(trained))
+            )
+        )
         for trained, suffix in ((student, "-sft"), (policy, "-dpo"))
     )
     if all((a.path / RECORD).stat().st_mtime < started for a in made):
@@ -152,9 +185,34 @@ def run(recipe: Recipe) -> Road:
     return Road(before, after, one_model=(critic.provider, critic.model) == (judge.provider, judge.model))
 
 
-def evaluation_of(recipe: Recipe, policy: Model) -> evaluate.Inputs:
+def divide(recipe: Recipe) -> Artifact:
+    """Return the split of a recipe's prompts; where evaluation is no part of it, apart from what is evaluated."""
+    assert recipe.split is not None, "asked of recipes that have one"
+    evaluation = recipe.evaluation
+    outside = evaluation.prompts or (None if recipe.split.evaluation else evaluation.baseline)
+    return splitting.run(recipe.of(recipe.split), splitting.Inputs(prompts=recipe.prompts, evaluated=outside))
+
+
+def parts_of(recipe: Recipe, split: Artifact | None) -> Parts:
+    """Return which prompts each step takes.
+
+    With a split the teacher is asked about those for SFT alone: replies that nothing learns from cost as much.
+    """
+    prompts = recipe.evaluation.prompts
+    if recipe.split is None or split is None:
+        return Parts(recipe.prompts, recipe.prompts, prompts)
+
+    def part(name: Part) -> Prompts:
+        return Prompts(path=str(split.path), part=name)
+
+    return Parts(
+        part("sft"), part("preference"), prompts or (part("evaluation") if recipe.split.evaluation else None)
+    )
+
+
+def evaluation_of(recipe: Recipe, parts: Parts, policy: Model) -> evaluate.Inputs:
     """Return what an evaluation of `policy` takes."""
-    return evaluate.Inputs(model=policy, baseline=recipe.evaluation.baseline, prompts=recipe.evaluation.prompts)
+    return evaluate.Inputs(model=policy, baseline=recipe.evaluation.baseline, prompts=parts.evaluated)
 
 
 def within(recipe: Recipe, config: AnyAsking, made: Sequence[Artifact]) -> AnyAsking:
@@ -193,33 +251,40 @@ def check_prices(recipe: Recipe) -> None:
             raise ConfigError(f"budget.usd: {how_to_know(endpoint.model)}, or use budget.tokens")
 
 
-def check_inputs(recipe: Recipe) -> None:
-    """Refuse inputs that are not there, and training on a prompt that is evaluated.
+def check_models(recipe: Recipe) -> None:
+    """Refuse a model, or a file of the baseline, that is not there: to be known now, not after hours of training.
+
+    Raises:
+        ModelError, DataError, StoreError: names it.
+    """
+    recipe.model.identity()
+    recipe.evaluation.baseline.identity()
+
+
+def check_inputs(recipe: Recipe, parts: Parts) -> None:
+    """Refuse prompts that cannot be read, a baseline that answers none of them, and training on what is evaluated.
 
     Raises:
         DataError: names the file; or says how many prompts are in both, and shows some.
     """
-    evaluation = recipe.evaluation
-    recipe.model.identity()  # a path that does not exist is to be known now, not after hours of training
-    evaluation.baseline.identity()
     quiet = lambda what, num: None  # noqa: E731 - the stages count what they skip
-    if evaluation.prompts is not None:
-        tested = read_prompts(evaluation.prompts, quiet)
-    else:
-        tested = read_completions(evaluation.baseline, quiet)[0]
-    trained = {p.id for p in read_prompts(recipe.prompts, quiet)}
+    tested = read_completions(recipe.evaluation.baseline, quiet, keep_empty=True)[0]
+    if parts.evaluated is not None:
+        known = {p.id for p in tested}
+        tested = read_prompts(parts.evaluated, quiet)
+        if known.isdisjoint(p.id for p in tested):
+            raise DataError(
+                f"{recipe.evaluation.baseline.path}: has a completion for none of the prompts that are evaluated "
+                f"({parts.evaluated.path}{parts.evaluated.asked_for()})"
+            )
+    for trained in parts.trained:
+        check_apart(read_prompts(trained, quiet), tested, trained.path)
     first, second = recipe.sft, recipe.sample
-    if first.share_seed != second.share_seed or max(first.share[0], second.share[0]) < min(
-        first.share[1], second.share[1]
+    if recipe.split is None and (
+        first.share_seed != second.share_seed
+        or max(first.share[0], second.share[0]) < min(first.share[1], second.share[1])
     ):
         say("note: sft and sample have prompts in common (sft.share, sample.share, share_seed)")
-    both = [p for p in tested if p.id in trained]
-    if both:
-        shown = "".join(f"\n  {p.text[:100]!r}" for p in both[:3])
-        raise DataError(
-            f"{recipe.prompts.path}: {len(both)} of its prompts are evaluated too; a win rate on them says "
-            f"nothing. Remove them from one of the two files. Some of them:{shown}"
-        )
 
 
 def summary(road: Road) -> list[str]:

@@ -257,6 +257,11 @@ class Verdict(Identified):
         """Return the pair, the critic, the orders asked and what it answered."""
         return [self.pair.id, self.critic, list(self.orders), list(self.replies), self.outcome]
 
+    @property
+    def prompt_id(self) -> str:
+        """The prompt both completions answer."""
+        return self.pair.prompt_id
+
     @model_validator(mode="after")
     def _one_reply_per_order(self) -> Self:
         if not self.orders or len(self.orders) != len(self.replies):

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 import tutelage
-from tutelage.stages import WHAT
 
 PACKAGE = Path(tutelage.__file__).parent
 HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft")
@@ -203,9 +202,9 @@ def test_help_starts_without_anything_that_takes_time() -> None:
 
 
 def test_stages_and_everything_that_reads_settings_import_without_torch() -> None:
-    modules = [f"tutelage.stages.{name}" for name in WHAT]
-    modules += ["tutelage.pipeline", "tutelage.demo", "tutelage.help", "tutelage.miniature"]
-    loaded = loaded_after("\n".join(f"import {module}" for module in modules))
+    stages = "from tutelage import stages\nfor name in stages.WHAT:\n    stages.get(name)\n"
+    modules = ["tutelage.pipeline", "tutelage.demo", "tutelage.help", "tutelage.miniature"]
+    loaded = loaded_after(stages + "\n".join(f"import {module}" for module in modules))
     assert loaded.isdisjoint({*HEAVY, "matplotlib", "numpy"})
 
 

@@ -65,7 +65,7 @@ def test_only_what_is_asked_for_comes_and_the_rest_is_counted(tmp_path: Path) ->
     found, counted = items(made, max_prompts=2)
     assert len({i.prompt.id for i in found}) == 2
     assert len(found) == 4
-    assert counted == {"left out: prompts that were not asked for (fraction, max_prompts, part)": 1}
+    assert counted == {"left out: prompts beyond max_prompts": 1}
     assert items(made, fraction=1e-9)[0] == []
 
 

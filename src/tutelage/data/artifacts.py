@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -39,7 +40,8 @@ def items_of_artifact(made: Artifact, asked: Selected, count: Count) -> Iterator
     if not path.is_file():
         raise StoreError(f"{made.path}: a {made.record.stage} artifact has no {PROMPTS}; check the input")
     prompts = _Prompts(path, selection_of(asked, lambda: stream_rows(path, Prompt)))
-    count("left out: prompts that were not asked for (fraction, max_prompts, part)", prompts.num_left_out)
+    for reason, num in prompts.left_out.items():
+        count(f"left out: prompts {reason}", num)
     spoken_of: set[int] = set()
     for prompt_id, what in _rows(made):
         key = _key(prompt_id)
@@ -101,10 +103,14 @@ class _Prompts:
 
     def __init__(self, path: Path, selection: Selection) -> None:
         self.path = path
-        self.places = {
-            _key(prompt.id): at if selection.takes(prompt) else _NOT_TAKEN for at, prompt in _located(path, Prompt)
-        }
-        self.num_left_out = sum(at == _NOT_TAKEN for at in self.places.values())
+        self.places: dict[int, int] = {}
+        self.left_out: Counter[str] = Counter()
+        """How many prompts are not asked for, by the reason."""
+        for at, prompt in _located(path, Prompt):
+            reason = selection.refuses(prompt)
+            self.places[_key(prompt.id)] = at if reason is None else _NOT_TAKEN
+            if reason is not None:
+                self.left_out[reason] += 1
         self._at = lru_cache(maxsize=1024)(self._read)
 
     def get(self, key: int) -> Prompt | None:

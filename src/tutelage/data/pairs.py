@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from tutelage.data.alpaca_eval import preference_field, text_field
 from tutelage.data.formats.item import Count, Options, Skip
 from tutelage.data.formats.plain import read_prompt
-from tutelage.data.rows import PROMPTS
+from tutelage.data.rows import selected_rows
+from tutelage.data.selection import selection_of
 from tutelage.data.sources import read_objects
-from tutelage.errors import DataError
-from tutelage.inputs import Pairs
+from tutelage.errors import ConfigError, DataError
+from tutelage.inputs import Pairs, Selected
 from tutelage.records import Completion, Outcome, Pair, Prompt, Verdict
 
 UNKNOWN = "unknown"
@@ -43,7 +44,7 @@ def read_pairs(pairs: Pairs, count: Count) -> list[KnownPair]:
     """
     made = pairs.artifact()
     found: dict[str, KnownPair] = {}
-    for known in _of_file(pairs, count) if made is None else _of_artifact(pairs):
+    for known in _selected(_of_file(pairs, count), pairs, count) if made is None else _of_artifact(pairs, count):
         if known.pair.left.text == known.pair.right.text:
             count("skipped: both completions are the same text", 1)
         elif known.pair.id in found:
@@ -51,18 +52,31 @@ def read_pairs(pairs: Pairs, count: Count) -> list[KnownPair]:
         else:
             found[known.pair.id] = known
     if not found:
-        raise DataError(f"{pairs.path}: holds no usable pair")
+        raise DataError(f"{pairs.path}: holds no usable pair{pairs.asked_for()}")
     return list(found.values())
 
 
-def _of_artifact(pairs: Pairs) -> list[KnownPair]:
+def _of_artifact(pairs: Pairs, count: Count) -> list[KnownPair]:
     made = pairs.require("label", "evaluate")
-    prompts = {p.id: p for p in made.rows(PROMPTS, Prompt)}
-    verdicts = made.rows("verdicts.jsonl", Verdict)
-    return [KnownPair(prompts[v.pair.prompt_id], v.pair, None, None) for v in verdicts]
+    prompts, verdicts = selected_rows(made, pairs, "verdicts.jsonl", Verdict, count)
+    by_id = {p.id: p for p in prompts}
+    return [KnownPair(by_id[v.prompt_id], v.pair, None, None) for v in verdicts]
+
+
+def _selected(known: list[KnownPair], pairs: Pairs, count: Count) -> Iterator[KnownPair]:
+    selection = selection_of(pairs, lambda: (each.prompt for each in known))
+    for each in known:
+        reason = selection.refuses(each.prompt)
+        if reason is None:
+            yield each
+        else:
+            count(f"left out: pairs of prompts {reason}", 1)
 
 
 def _of_file(pairs: Pairs, count: Count) -> list[KnownPair]:
+    unread = set(type(pairs).model_fields) - set(Selected.model_fields) - {"prompt_field"}
+    if given := sorted(name for name in unread if getattr(pairs, name) not in (None, ())):
+        raise ConfigError(f"{pairs.path}: {', '.join(given)} is not for files of pairs, leave it out")
     found = []
     for where, row in read_objects(Path(pairs.path)):
         columns = {"prompt": pairs.prompt_field} if pairs.prompt_field else {}

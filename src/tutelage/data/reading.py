@@ -95,7 +95,8 @@ def _holds(item: Item, text: str) -> bool:
 
 def _selected(items: Iterable[Item], selection: Selection, count: Count) -> Iterator[Item]:
     for item in items:
-        if selection.takes(item.prompt):
+        reason = selection.refuses(item.prompt)
+        if reason is None:
             yield item
         else:
-            count("left out: prompts that were not asked for (fraction, max_prompts, part)", 1)
+            count(f"left out: rows of prompts {reason}", 1)

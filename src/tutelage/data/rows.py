@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+from typing import TypeVar
+
 from tutelage.data.formats.item import UNKNOWN, Count
 from tutelage.data.reading import read_items, require_holds
 from tutelage.data.selection import selection_of
+from tutelage.data.split import PARTS, is_split
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts, Rows, Selected
-from tutelage.records import Completion, Prompt
+from tutelage.records import Completion, Preference, Prompt, Verdict
 from tutelage.store import Artifact
 
 PROMPTS, COMPLETIONS = "prompts.jsonl", "completions.jsonl"
+RowOfPrompt = TypeVar("RowOfPrompt", Completion, Verdict, Preference)
 
 
 def selected_prompts(made: Artifact, asked: Selected, count: Count) -> list[Prompt]:
     """Return the prompts of an artifact that an input asks for, and count the others.
 
     Raises:
-        ConfigError: the input says how a file is read, but is an artifact.
+        ConfigError: the input says how a file is read, but is an artifact; it is a split, but no part is named.
         DataError: nothing is left.
     """
     refuse_file_settings(asked)
+    if is_split(made) and asked.part is None:
+        raise ConfigError(
+            f"{asked.path}: is a split; say which part of it is meant (part={'|'.join(PARTS)}), or give "
+            f"{Path(asked.path) / PROMPTS} for all its prompts"
+        )
     prompts = made.rows(PROMPTS, Prompt)
     selection = selection_of(asked, lambda: prompts)
-    kept = [p for p in prompts if selection.takes(p)]
-    count("left out: prompts that were not asked for (fraction, max_prompts, part)", len(prompts) - len(kept))
+    kept, left_out = [], Counter[str]()
+    for prompt in prompts:
+        reason = selection.refuses(prompt)
+        if reason is None:
+            kept.append(prompt)
+        else:
+            left_out[f"left out: prompts {reason}"] += 1
     if prompts and not kept:
-        raise DataError(
-            f"{asked.path}: none of its {len(prompts)} prompts is asked for (fraction, max_prompts, part)"
-        )
+        said = ", ".join(f"{num} {what.removeprefix('left out: ')}" for what, num in left_out.items())
+        raise DataError(f"{asked.path}: none of its prompts is left{asked.asked_for()}: {said}")
+    for what, num in left_out.items():
+        count(what, num)
     return kept
 
 
@@ -44,6 +61,26 @@ def refuse_file_settings(asked: Selected) -> None:
         raise ConfigError(
             f"{asked.path}: is an artifact; {', '.join(given)} is for files from elsewhere, leave it out"
         )
+
+
+def selected_rows(
+    made: Artifact, asked: Selected, name: str, kind: type[RowOfPrompt], count: Count
+) -> tuple[list[Prompt], list[RowOfPrompt]]:
+    """Return the prompts of an artifact that an input asks for, and the rows of one of its files that belong to them.
+
+    Every stage that reads an artifact's completions, verdicts or preferences reads them here.
+
+    Raises:
+        ConfigError, DataError: as `selected_prompts`.
+        StoreError: the artifact has no such file.
+    """
+    rows = made.rows(name, kind)
+    prompts = selected_prompts(made, asked, count)
+    ids = {p.id for p in prompts}
+    kept = [row for row in rows if row.prompt_id in ids]
+    if len(kept) < len(rows):
+        count(f"left out: {name.removesuffix('.jsonl')} of other prompts", len(rows) - len(kept))
+    return prompts, kept
 
 
 def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:
@@ -64,7 +101,7 @@ def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:
         else:
             prompts[item.prompt.id] = item.prompt
     if not prompts:
-        raise DataError(f"{rows.path}: holds no usable prompt")
+        raise DataError(f"{rows.path}: holds no usable prompt{rows.asked_for()}")
     return list(prompts.values())
 
 
@@ -82,10 +119,7 @@ def read_completions(
     """
     made = rows.artifact()
     if made is not None:
-        completions = made.rows(COMPLETIONS, Completion)
-        kept = selected_prompts(made, rows, count)
-        ids = {p.id for p in kept}
-        return kept, [c for c in completions if c.prompt_id in ids]
+        return selected_rows(made, rows, COMPLETIONS, Completion, count)
     require_holds(rows, "completions")
     prompts: dict[str, Prompt] = {}
     numbered = Numbered()
@@ -104,7 +138,7 @@ def read_completions(
                 prompts.setdefault(item.prompt.id, item.prompt)
                 found.append(kept_as)
     if not prompts:
-        raise DataError(f"{rows.path}: holds no usable completion")
+        raise DataError(f"{rows.path}: holds no usable completion{rows.asked_for()}")
     return list(prompts.values()), by_prompt(found)
 
 

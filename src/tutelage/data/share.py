@@ -1,14 +1,18 @@
-"""Parts of the prompts, by a seeded hash: disjoint shares have no prompt in common, whatever the file's order."""
+"""Parts of the prompts, by a seeded hash: disjoint shares have no prompt in common, whatever the file's order.
+
+What is drawn is a group: conversations that begin alike (`normal.group_of`) are always on one side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from tutelage.config import Group
-from tutelage.records import digest
+from tutelage.data.normal import group_of
+from tutelage.records import Prompt, digest
 
 
 def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
@@ -18,7 +22,7 @@ def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
 
 
 Share = Annotated[tuple[float, float], AfterValidator(_is_a_share)]
-"""[from, to): the prompts whose `position` is at least the first number and below the second."""
+"""[from, to): the prompts whose group's `position` is at least the first number and below the second."""
 
 
 class OfPrompts(Group):
@@ -31,19 +35,36 @@ class OfPrompts(Group):
     )
     share_seed: int = Field(0, ge=0, le=2**31 - 1, description="of that order; the same in every stage of a road")
 
-    def takes(self, prompt_id: str) -> bool:
-        """True if the prompt belongs to this part."""
-        return in_share(prompt_id, self.share, self.share_seed)
+    def takes(self, prompt: Prompt) -> bool:
+        """True if the prompt belongs to this part; all conversations that begin as it does then do."""
+        return in_share(group_of(prompt), self.share, self.share_seed)
 
 
-def position(prompt_id: str, seed: int | str) -> float:
-    """Return where a prompt stands in [0, 1): a seeded hash, so adding or moving rows moves no prompt."""
-    return int(digest([seed, prompt_id], 13), 16) / 16**13
+def position(group: str, seed: int | str) -> float:
+    """Return where a group stands in [0, 1): a seeded hash, so adding or moving rows moves no group."""
+    return int(digest([seed, group], 13), 16) / 16**13
 
 
-def in_share(prompt_id: str, share: tuple[float, float], seed: int | str) -> bool:
-    """True if the prompt falls into the share [from, to). Shares that do not overlap have no prompt in common."""
-    return share[0] <= position(prompt_id, seed) < share[1]
+def in_share(group: str, share: tuple[float, float], seed: int | str) -> bool:
+    """True if the group falls into the share [from, to). Shares that do not overlap have no group in common."""
+    return share[0] <= position(group, seed) < share[1]
+
+
+def first_groups(sizes: Mapping[str, int], num: int, seed: int | str) -> set[str]:
+    """Return the first groups of a seeded order that make at most `num` prompts together.
+
+    A group that is larger than what is left to fill is passed over: one that is larger than all that is wanted would
+    leave nothing otherwise.
+
+    Args:
+        sizes: how many prompts each group has.
+    """
+    taken = set()
+    for group in sorted(sizes, key=lambda g: (position(g, seed), g)):
+        if sizes[group] <= num:
+            taken.add(group)
+            num -= sizes[group]
+    return taken
 
 
 class OfPrompt(Protocol):
@@ -59,15 +80,18 @@ class OfPrompt(Protocol):
 T = TypeVar("T", bound=OfPrompt)
 
 
-def hold_out(rows: Sequence[T], share: float, seed: int) -> tuple[list[T], list[T]]:
-    """Split `rows` into those to train on, in their order, and those of the `share` of prompts that is held out.
+def hold_out(rows: Sequence[T], groups: Mapping[str, str], share: float, seed: int) -> tuple[list[T], list[T]]:
+    """Split `rows` into those to train on, in their order, and those of the `share` of groups that is held out.
 
-    Which prompts those are depends on `seed` alone: adding or moving rows moves no prompt. The held-out rows
-    come in the seeded order of their prompts, so that the first of them are a fair sample of all.
+    Which groups those are depends on `seed` alone: adding or moving rows moves none. The held-out rows come in the
+    seeded order of their groups, so that the first of them are a fair sample of all.
+
+    Args:
+        groups: the group of each prompt, by the prompt's id.
     """
     # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
     order = f"held out, {seed}"
-    places = {prompt_id: position(prompt_id, order) for prompt_id in {row.prompt_id for row in rows}}
+    places = {prompt_id: position(groups[prompt_id], order) for prompt_id in {row.prompt_id for row in rows}}
     held_out = [row for row in rows if places[row.prompt_id] < share]
     kept = [row for row in rows if places[row.prompt_id] >= share]
     return kept, sorted(held_out, key=lambda row: (places[row.prompt_id], row.id))

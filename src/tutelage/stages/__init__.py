@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # `tutelage --help` reads WHAT and must stay fast
 
 WHAT = {
     "import": "a file or data set of any known format -> prompts, completions, verdicts",
+    "split": "prompts -> parts for sft, preferences, validation and evaluation, frozen, without leaks",
     "teach": "prompts -> teacher completions (asked from an API model, or imported)",
     "sft": "completions -> a student that has learnt to write them",
     "sample": "checkpoint + prompts -> student completions",
@@ -23,7 +24,7 @@ WHAT = {
 }
 
 
-_MODULES = {"import": "importing"}
+_MODULES = {"import": "importing", "split": "splitting"}
 """Where the file cannot bear the stage's name, or would be misunderstood."""
 
 

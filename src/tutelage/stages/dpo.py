@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import PROMPTS
+from tutelage.data.rows import selected_rows
 from tutelage.extras import require
 from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Finished, Model
-from tutelage.records import Preference, Prompt
+from tutelage.records import Preference
 from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import prompts_of, train_and_held_out
 from tutelage.stages.loss import Loss
@@ -48,13 +48,12 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
 
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
-    preferences = preferred.rows(PREFERENCES, Preference)
-    prompts = preferred.rows(PROMPTS, Prompt)
+    prompts, preferences = selected_rows(preferred, inputs.preferences, PREFERENCES, Preference, work.count)
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     pairs = something(encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count), work)
-    train, held_out = train_and_held_out(pairs, config, "preferences", work)
+    train, held_out = train_and_held_out(pairs, prompts, config, "preferences", work)
     scorer = make_scorer(LogpScorer, model, pairs, config)
     objective = config.loss.objective(encoder.end_id)
     if objective.needs_reference:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tutelage.data.normal import group_of
 from tutelage.data.share import T, hold_out
 from tutelage.errors import DataError
 from tutelage.progress import say
@@ -12,16 +13,20 @@ from tutelage.store import Work
 from tutelage.train.settings import Training
 
 
-def train_and_held_out(rows: Sequence[T], config: Training, what: str, work: Work) -> tuple[list[T], list[T]]:
+def train_and_held_out(
+    rows: Sequence[T], prompts: Sequence[Prompt], config: Training, what: str, work: Work
+) -> tuple[list[T], list[T]]:
     """Split `rows` into those to train on and those to evaluate, and count both.
 
     Args:
+        prompts: those that the rows belong to, and perhaps others.
         what: completions or preferences.
 
     Raises:
         DataError: everything is held out.
     """
-    train, held_out = hold_out(rows, config.held_out, config.seed)
+    groups = {prompt.id: group_of(prompt) for prompt in prompts}
+    train, held_out = hold_out(rows, groups, config.held_out, config.seed)
     if rows and not train:
         raise DataError(f"all {len(rows)} {what} are of held-out prompts, none is left to train on; lower held_out")
     if rows and config.held_out and not held_out:

@@ -6,10 +6,10 @@ Asks nobody and takes seconds, so the same verdicts can be turned into preferenc
 from __future__ import annotations
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import COMPLETIONS, PROMPTS
+from tutelage.data.rows import COMPLETIONS, PROMPTS, selected_rows
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished
-from tutelage.records import Prompt, Verdict
+from tutelage.records import Verdict
 from tutelage.stages.base import Stage
 from tutelage.stages.choosing import Choosing, preferences_of, winners_of
 from tutelage.stages.label import VERDICTS
@@ -37,12 +37,13 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
             f"consistent_only: not every critic of {inputs.verdicts.path} was asked in both orders; label with "
             "order=both for each, or leave consistent_only out"
         )
-    preferences = preferences_of(labelled.rows(VERDICTS, Verdict), config, work.count)
+    prompts, verdicts = selected_rows(labelled, inputs.verdicts, VERDICTS, Verdict, work.count)
+    preferences = preferences_of(verdicts, config, work.count)
     if not preferences:
         dropped = ", ".join(f"{num} {what.partition(': ')[2]}" for what, num in work.counts.items() if num)
         raise DataError(f"{inputs.verdicts.path}: no verdict is left to learn from; dropped: {dropped}")
     ids = {p.prompt_id for p in preferences}
-    work.write(PROMPTS, [p for p in labelled.rows(PROMPTS, Prompt) if p.id in ids])
+    work.write(PROMPTS, [p for p in prompts if p.id in ids])
     work.write(PREFERENCES, preferences)
     work.write(COMPLETIONS, winners_of(preferences, config.seed))
     work.count("preferences", len(preferences))

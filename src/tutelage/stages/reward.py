@@ -7,12 +7,12 @@ from collections import defaultdict
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import PROMPTS
+from tutelage.data.rows import selected_rows
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.measure.calibration import calibration
 from tutelage.measure.win_rate import mean_and_error
-from tutelage.records import Preference, Prompt
+from tutelage.records import Preference
 from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import train_and_held_out
 from tutelage.stages.prefer import PREFERENCES
@@ -49,11 +49,11 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
 
     preferred = inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
-    preferences, prompts = preferred.rows(PREFERENCES, Preference), preferred.rows(PROMPTS, Prompt)
+    prompts, preferences = selected_rows(preferred, inputs.preferences, PREFERENCES, Preference, work.count)
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
     pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
-    train, test = train_and_held_out(something(pairs, work), config, "preferences", work)
+    train, test = train_and_held_out(something(pairs, work), prompts, config, "preferences", work)
     scorer = make_scorer(RewardScorer, model, pairs, config)
     made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work, test)
     if not test:

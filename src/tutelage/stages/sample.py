@@ -35,7 +35,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     require("train", "tutelage sample")
     from tutelage.generate.sample import sample
 
-    prompts = [p for p in read_prompts(inputs.prompts, work.count) if config.takes(p.id)]
+    every = read_prompts(inputs.prompts, work.count)
+    prompts = [p for p in every if config.takes(p)]
+    work.count("left out: prompts outside the share", len(every) - len(prompts))
     work.count("prompts", len(prompts))
     if not prompts:
         raise DataError(f"{inputs.prompts.path}: no prompt falls into the share {list(config.share)}")

@@ -49,14 +49,16 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
 
     encoder = load_encoder(inputs.model)
     prompts, completions = read_completions(inputs.completions, work.count)
-    kept = [c for c in completions if config.takes(c.prompt_id)]
+    taken = {p.id for p in prompts if config.takes(p)}
+    kept = [c for c in completions if c.prompt_id in taken]
+    work.count("left out: completions outside the share", len(completions) - len(kept))
     if not kept:
         raise DataError(f"{inputs.completions.path}: no prompt falls into the share {list(config.share)}")
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
     examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
-    train, held_out = train_and_held_out(examples, config, "completions", work)
+    train, held_out = train_and_held_out(examples, prompts, config, "completions", work)
     scorer = make_scorer(LogpScorer, model, examples, config)
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
     return fit(
