@@ -66,7 +66,7 @@ def raw(name: str, data: bytes) -> Path:
     return path
 
 
-IMPORT = ("teach", "author=me")
+IMPORT = ("teach", "completions.author=me")
 
 
 def test_a_missing_file(fails: Fails) -> None:
@@ -83,8 +83,8 @@ def test_broken_json_names_the_line(fails: Fails) -> None:
 
 
 def test_a_row_without_the_field_names_line_and_fields(fails: Fails) -> None:
-    said = fails(*IMPORT, f"completions={rows('r.jsonl', GOOD, {'prompt': 'x', 'text': 'y'})}")
-    assert "r.jsonl, line 2: no field 'completion' or 'output' (found: prompt, text)" in said
+    said = fails(*IMPORT, f"completions={rows('r.jsonl', GOOD, {'text': 'x', 'completion': 'y'})}")
+    assert "r.jsonl, line 2: no field 'prompt' or 'instruction' or 'messages' (found: text, completion)" in said
 
 
 def test_bytes_that_are_not_utf_8_name_the_line(fails: Fails) -> None:

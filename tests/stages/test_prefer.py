@@ -344,7 +344,9 @@ def test_verdicts_of_a_panel_are_taken_too_and_those_of_an_evaluation_are_not(la
 
 
 def test_nothing_left_says_what_became_of_the_verdicts(labelled: World) -> None:
-    made = labelled(verdict("a = b"), verdict("c ? d"), verdict("e > f", 0.6))
+    prompt = PROMPTS[0].id
+    said = verdict("a = b", prompt=prompt), verdict("c ? d", prompt=prompt), verdict("e > f", 0.6, prompt=prompt)
+    made = labelled(*said)
     with pytest.raises(DataError, match=r"dropped: 1 ties, 1 unreadable verdicts, 1 below min_probability"):
         chosen_from(made, min_probability=0.9)
 
