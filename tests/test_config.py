@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -119,6 +119,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         split_word("system=\udcff")
 
 
+@settings(deadline=None)  # how long it takes says how busy the machine is
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: t[0] not in "[{" and t != "null")
 )
@@ -126,6 +127,7 @@ def test_a_text_setting_holds_exactly_what_was_typed(text: str) -> None:
     assert settings_of("teach", f"system={text}").system == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_word_whatever_ends_in_anything_but_settings_or_a_config_error(word: str) -> None:
     for shape in (word, f"{word}=1", f"seed={word}", f"teacher={word}", f"share=[{word}]", f"teacher={{{word}}}"):
@@ -412,6 +414,22 @@ def test_a_recipe_that_cannot_be_is_one_config_error_that_names_it(tmp_path: Pat
     with pytest.raises(ConfigError, match=says) as caught:
         recipe(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'recipe.yaml'}: ") or "no preset" in says
+
+
+def test_a_recipe_is_divided_by_a_split_or_by_shares_and_not_by_both(tmp_path: Path) -> None:
+    assert recipe(tmp_path, RECIPE).split is None
+    divided = recipe(tmp_path, RECIPE, "split.sft=0.2", "split.preference=0.7", "split.evaluation=805").split
+    assert divided is not None
+    assert (divided.sft, divided.preference, divided.validation, divided.evaluation) == (0.2, 0.7, 0.0, 805)
+    assert recipe(tmp_path, RECIPE + "split: {}\n").split is not None
+    with pytest.raises(
+        ConfigError, match=r"split says which prompts are for what, and so does sft\.share, sample\.sh"
+    ):
+        recipe(tmp_path, RECIPE + "split: {}\n", "sft.share=[0,0.1]", "sample.share=[0.1,1]")
+    with pytest.raises(ConfigError, match=r"split\.sft: found 0; a road needs prompts for sft and for preferences"):
+        recipe(tmp_path, RECIPE, "split.sft=0")
+    with pytest.raises(ConfigError, match=r"split\.label: a recipe has one for all stages; give name instead"):
+        recipe(tmp_path, RECIPE, "split.label=mine")
 
 
 def test_a_recipe_that_is_no_text_or_not_there_is_one_config_error(tmp_path: Path) -> None:
