@@ -29,7 +29,7 @@ def talk(*turns: str) -> Prompt:
 
 def parts(prompts: list[Prompt], **sizes: Any) -> dict[str, str | None]:
     """The part of each prompt."""
-    return dict(assign(prompts, Sizes(**sizes)))
+    return dict(assign({p.id: group_of(p) for p in prompts}, Sizes(**sizes)))
 
 
 def counts(prompts: list[Prompt], **sizes: Any) -> Counter[str | None]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tutelage.config import Group
-from tutelage.data.normal import group_of
-from tutelage.data.share import first_groups, in_share
+from tutelage.data.share import first_groups, position
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished, Part, Selected
 from tutelage.records import Prompt, Record
@@ -73,17 +72,19 @@ class Sizes(Group):
         return self
 
 
-def assign(prompts: Sequence[Prompt], sizes: Sizes) -> dict[str, Part | None]:
+def assign(groups: Mapping[str, str], sizes: Sizes) -> dict[str, Part | None]:
     """Return the part of each prompt, by its id; prompts of one group are in one part.
 
     Fractions are stretches of one seeded order: sft from its beginning, then preference; evaluation from its end, and
     validation before it. So no prompt moves from one of them to another when rows are added or reordered. Each count
     is drawn by an order of its own; when rows are added, some prompts may enter it, and others leave it.
 
+    Args:
+        groups: the group of each prompt (`normal.group_of`), by the prompt's id.
+
     Raises:
         DataError: counts ask for more prompts than there are, or nothing falls into a part.
     """
-    groups = {prompt.id: group_of(prompt) for prompt in prompts}
     left = Counter(groups.values())
     counted = {part: size for part in reversed(PARTS) if isinstance(size := sizes.size_of(part), int)}
     if sum(counted.values()) > len(groups):
@@ -96,8 +97,9 @@ def assign(prompts: Sequence[Prompt], sizes: Sizes) -> dict[str, Part | None]:
             del left[group]
     stretches = _stretches(sizes)
     for group in left:
-        for part, stretch in stretches.items():
-            if in_share(group, stretch, f"split, {sizes.seed}"):
+        place = position(group, f"split, {sizes.seed}")
+        for part, (begin, end) in stretches.items():
+            if begin <= place < end:
                 part_of[group] = part
     found = set(part_of.values())
     for part in PARTS:

@@ -34,10 +34,10 @@ class Inputs(Group):
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl (all of them, in their order) and parts.jsonl (the part of each)."""
     prompts = _without_evaluated(inputs, work)
-    part_of = assign(prompts, config)
+    groups = {p.id: group_of(p) for p in prompts}
+    part_of = assign(groups, config)
     work.write(PROMPTS, prompts)
     work.write(PARTS_FILE, [InPart(prompt_id=p.id, part=part_of[p.id]) for p in prompts])
-    groups = {p.id: group_of(p) for p in prompts}
     parts: dict[str, Any] = {}
     for part in (*PARTS, None):
         ids = [prompt_id for prompt_id, its in part_of.items() if its == part]
