@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,25 @@ def test_every_stage_holds_out_the_same_prompts(folder: Path, tmp_path: Path) ->
         for stage in ("sft", "dpo", "reward")
     ]
     assert trained[0] == trained[1] == trained[2]
+
+
+def test_a_conversation_is_held_out_and_shared_out_with_its_continuation(tmp_path: Path) -> None:
+    """Drawn by the prompt's id, one of the two was trained on and the other tested."""
+    more = [{"role": "assistant", "content": "It is a sum."}, {"role": "user", "content": "Again."}]
+    talks = [[{"role": "user", "content": p.text}, *more[: 2 * turns]] for p in PROMPTS for turns in (0, 1)]
+    rows = [{"prompt": talk, "completion": "It is a sum.", "author": "me"} for talk in talks]
+    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = run("sft", tmp_path, tmp_path / "a", epochs=1, share=(0.0, 0.7), max_length=100)
+    of_prompt = {Prompt(messages=tuple(talk)).id: talk[0]["content"] for talk in talks}  # type: ignore[arg-type]
+    trained = Counter(of_prompt[row["prompt_id"]] for row in rows_of(made, "trained.jsonl"))
+    assert set(trained.values()) == {2}
+    counts = made.record.counts
+    assert (
+        counts["completions"] + counts["completions held out"] + counts["left out: completions outside the share"]
+        == 40
+    )
+    assert min(counts[what] for what in ("completions", "completions held out")) > 0
+    assert counts["completions held out"] % 2 == counts["left out: completions outside the share"] % 2 == 0
 
 
 def test_reward_tells_its_accuracy_on_what_was_held_out_with_an_error_over_prompts(

@@ -89,6 +89,8 @@ def hold_out(rows: Sequence[T], groups: Mapping[str, str], share: float, seed: i
     Args:
         groups: the group of each prompt, by the prompt's id.
     """
+    if not share:
+        return list(rows), []  # of a million prompts the groups need not be known then
     # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
     order = f"held out, {seed}"
     places = {prompt_id: position(groups[prompt_id], order) for prompt_id in {row.prompt_id for row in rows}}

@@ -25,7 +25,7 @@ def train_and_held_out(
     Raises:
         DataError: everything is held out.
     """
-    groups = {prompt.id: group_of(prompt) for prompt in prompts}
+    groups = {prompt.id: group_of(prompt) for prompt in prompts} if config.held_out else {}
     train, held_out = hold_out(rows, groups, config.held_out, config.seed)
     if rows and not train:
         raise DataError(f"all {len(rows)} {what} are of held-out prompts, none is left to train on; lower held_out")
