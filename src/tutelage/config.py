@@ -136,7 +136,8 @@ def _preset(cls: type[BaseModel], name: object, key: str) -> Tree:
         known = f"there are: {', '.join(names) or 'none'}{getattr(cls, 'named_also', '')}"
         raise ConfigError(f"{key}: no preset {_shown(name)}{hint} ({known})")
     text = (resources.files("tutelage") / "presets" / str(group) / f"{name}.yaml").read_text("utf-8")
-    return typing.cast(Tree, parse_yaml(text))
+    # A preset for data says who wrote the completions, which an input that is only prompts does not ask.
+    return {word: value for word, value in parse_yaml(text).items() if word in cls.model_fields}
 
 
 def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:

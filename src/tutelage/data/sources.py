@@ -50,6 +50,8 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too many brackets
         raise DataError(f"{path}: not JSON that can be read ({error})") from None
+    if isinstance(rows, dict):
+        rows = [{"key": key, "value": value} for key, value in rows.items()]
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a JSON list of objects, found a {type(rows).__name__}")
     for number, row in enumerate(rows, 1):

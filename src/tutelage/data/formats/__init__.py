@@ -5,11 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.config import nearest
-from tutelage.data.formats import messages, plain
+from tutelage.data.formats import (
+    alpaca,
+    alpaca_eval,
+    completions,
+    messages,
+    plain,
+    samples,
+    sharegpt,
+    trl,
+    ultrachat,
+    wikitext,
+)
 from tutelage.data.formats.item import Format, Row
 from tutelage.errors import ConfigError, DataError
 
-FORMATS: dict[str, Format] = {f.name: f for f in (messages.FORMAT, plain.FORMAT)}
+_FORMATS = (
+    plain.FORMAT,
+    messages.FORMAT,
+    trl.PROMPT_ONLY,
+    trl.PROMPT_COMPLETION,
+    alpaca.FORMAT,
+    alpaca_eval.FORMAT,
+    sharegpt.FORMAT,
+    completions.FORMAT,
+    samples.FORMAT,
+    ultrachat.FORMAT,
+    wikitext.FORMAT,
+)
+FORMATS: dict[str, Format] = {f.name: f for f in _FORMATS}
 
 
 def format_named(name: str) -> Format:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from tutelage.errors import DataError
-from tutelage.records import Completion, Message, Pair, Prompt, Verdict
+from tutelage.records import Completion, Message, Pair, Prompt, Role, Verdict
 
 Count = Callable[[str, int], None]
 Row = Mapping[str, Any]
 Holds = Literal["prompts", "completions", "verdicts"]
 UNKNOWN = "unknown"
 """Who wrote a completion where nothing says it."""
+MOST_REASONS = 20
+"""So many reasons why rows cannot be read are told apart: a reason may quote the row, and rows are millions."""
+WAITING = "not written: prompts without a completion"
+_ROLES: Mapping[object, Role] = {
+    "system": "system",
+    "developer": "system",  # OpenAI's later word for it
+    "user": "user",
+    "assistant": "assistant",
+}
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,8 @@ class Options:
 
     columns: field names where they are not the format's own, by what they hold: prompt, completion, chosen,
     rejected, author. num_turns: how many of a conversation's assistant turns are read, None: all. author: who wrote
-    completions of which the rows say nothing. source: where prompts come from, as they will say. skip_bad: a row that
+    completions of which the rows say nothing. source: where prompts come from, as they will say. without: texts of
+    which an item must hold none; the reader looks itself only where the whole row is meant. skip_bad: a row that
     cannot be read is counted and left out, instead of an error.
     """
 
@@ -44,6 +57,7 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
     num_turns: int | None = None
     author: str | None = None
+    without: tuple[str, ...] = ()
     skip_bad: bool = False
 
 
@@ -83,6 +97,7 @@ def each(read_row: Callable[[str, Row, Options], Iterable[Item]]) -> Reader:
     """
 
     def read(rows: Iterable[tuple[str, Row]], options: Options, count: Count) -> Iterator[Item]:
+        reasons: set[str] = set()
         for where, row in rows:
             try:
                 yield from read_row(where, row, options)
@@ -91,7 +106,12 @@ def each(read_row: Callable[[str, Row, Options], Iterable[Item]]) -> Reader:
             except DataError as error:
                 if not options.skip_bad:
                     raise
-                count(f"skipped: {str(error).removeprefix(where + ': ')[:120]}", 1)
+                said = str(error).removeprefix(where + ": ")[:120]
+                if said not in reasons and len(reasons) == MOST_REASONS:
+                    said = "cannot be read for yet another reason"
+                else:
+                    reasons.add(said)
+                count(f"skipped: {said}", 1)
 
     return read
 
@@ -113,25 +133,42 @@ def text_of(where: str, row: Row, *names: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return the beginning of a value as it may stand in a message."""
-    return repr(str(value)[:60])
+    """Return the beginning of a value as it may stand in a message; of a nested one only what lies on top."""
+    return repr((value if isinstance(value, str) else _SHORT.repr(value))[:60])
 
 
 def messages_of(where: str, value: Any) -> tuple[Message, ...]:
-    """Return a list of {'role', 'content'} as messages.
+    """Return a list of {'role', 'content'} as messages; content is a text, or a list of parts that are texts.
 
     Raises:
         DataError: it is something else.
+        Skip: there is more to it than a message can say: calls of tools, images.
     """
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        try:
-            return tuple(Message(role=m["role"], content=m["content"]) for m in value)
-        except (ValidationError, TypeError, KeyError):
-            pass
+        found = [_message(m) for m in value]
+        said = tuple(m for m in found if m is not None)
+        if len(said) == len(found):
+            return said
     raise DataError(
         f"{where}: expected a list of {{'role', 'content'}} messages, role one of system, user, assistant; "
         f"found {shown(value)}"
     )
+
+
+def _message(said: Any) -> Message | None:
+    if not isinstance(said, Mapping):
+        return None
+    role, content = said.get("role"), said.get("content")
+    if role in ("tool", "function") or said.get("tool_calls") or said.get("function_call"):
+        raise Skip("the conversation uses tools")
+    if isinstance(content, list) and content and all(isinstance(part, Mapping) for part in content):
+        if any(part.get("type") != "text" for part in content):
+            raise Skip("a message is more than text")
+        texts = [part.get("text") for part in content]
+        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
+    if not (isinstance(role, str) and role in _ROLES and isinstance(content, str)):
+        return None
+    return Message(role=_ROLES[role], content=content)
 
 
 def prompt_of(messages: Sequence[Message], options: Options) -> Prompt:
@@ -151,20 +188,26 @@ def one_turn(text: str, options: Options) -> Prompt:
     return prompt_of([Message(role="user", content=text)], options)
 
 
-def targets(messages: Sequence[Message], author: str, options: Options) -> Iterator[Item]:
+def targets(
+    messages: Sequence[Message], author: str, options: Options, learnt: Container[int] | None = None
+) -> Iterator[Item]:
     """Yield every assistant turn, up to `num_turns`, as a completion of all that was said before it.
 
-    A conversation that waits for an answer, or whose turns were all left out, is a prompt alone.
+    A conversation that waits for an answer is a prompt alone.
+
+    Args:
+        learnt: the places of the assistant turns that are to be learnt; None: all of them.
 
     Raises:
-        Skip: the conversation begins with the assistant, or a turn answers nothing.
+        Skip: the conversation begins with the assistant, a turn answers nothing, or none is to be learnt.
     """
-    found = 0
-    for place, message in enumerate(messages):
-        if message.role == "assistant" and (options.num_turns is None or found < options.num_turns):
-            found += 1
-            prompt = prompt_of(messages[:place], options)
-            yield Item(prompt, (Completion(prompt_id=prompt.id, author=author, text=message.content),))
+    found = [place for place, message in enumerate(messages) if message.role == "assistant"]
+    kept = [place for place in found[: options.num_turns] if learnt is None or place in learnt]
+    for place in kept:
+        prompt = prompt_of(messages[:place], options)
+        yield Item(prompt, (Completion(prompt_id=prompt.id, author=author, text=messages[place].content),))
+    if found and not kept:
+        raise Skip("no turn of the assistant is to be learnt")
     if not found:
         yield Item(prompt_of(messages, options))
 

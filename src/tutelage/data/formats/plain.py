@@ -22,9 +22,10 @@ from tutelage.data.formats.item import (
 from tutelage.errors import DataError
 from tutelage.records import Completion, Prompt
 
-NOT_PLAIN = {"chosen", "rejected", "output_1", "label", "completions"}
+NOT_PLAIN = {"chosen", "rejected", "output_1", "label", "completions", "responses", "response1", "annotator1"}
 """Fields of other formats, whose rows have a prompt too."""
-PROMPT, COMPLETION, AUTHOR = ("prompt", "instruction", "messages"), ("completion", "output"), ("author", "generator")
+PROMPT, COMPLETION = ("prompt", "instruction", "messages"), ("completion", "output")
+AUTHOR = ("author", "generator", "teacher")
 
 
 def read_prompt(where: str, row: Row, options: Options) -> Prompt:
@@ -37,6 +38,8 @@ def read_prompt(where: str, row: Row, options: Options) -> Prompt:
     value = field_of(where, row, options.columns.get("prompt"), PROMPT, "prompt_field")
     if isinstance(value, str):
         return one_turn(value, options)
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{where}: a prompt is a text or a list of messages, and no {shown(value)}")
     return prompt_of(messages_of(where, value), options)
 
 
@@ -61,7 +64,13 @@ def author_of(row: Row, options: Options) -> str:
     return options.author or next((str(name) for name in found if name), UNKNOWN)
 
 
-def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
+def read_row(where: str, row: Row, options: Options) -> Iterator[Item]:
+    """Yield the prompt of a row, with its completion if it has one.
+
+    Raises:
+        Skip: the row is of no use.
+        DataError: a field is missing, or holds something else.
+    """
     prompt = read_prompt(where, row, options)
     name = options.columns.get("completion")
     if name is None and not any(c in row for c in COMPLETION):
@@ -88,11 +97,19 @@ def _write(items: Iterable[Item], count: Count) -> Iterator[Row]:
             yield prompt
 
 
+def _fits(row: Row) -> bool:
+    if NOT_PLAIN & row.keys():
+        return False
+    if "prompt" in row:
+        return "messages" not in row or "completion" in row
+    return "instruction" in row and not {"input", "dataset", "generator", "messages"} & row.keys()
+
+
 FORMAT = Format(
     "plain",
-    "one prompt a row: prompt or instruction, a text or messages; completion or output, author or generator",
+    "one prompt a row: prompt or instruction, a text or messages; completion or output, author or teacher",
     ("prompts", "completions"),
-    lambda row: ("prompt" in row or ("instruction" in row and "input" not in row)) and not NOT_PLAIN & row.keys(),
-    each(_read),
+    _fits,
+    each(read_row),
     _write,
 )
