@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tutelage.data.rows import read_completions, read_prompts
 from tutelage.data.share import in_share, position
 from tutelage.data.sources import read_objects
-from tutelage.errors import DataError, StoreError
+from tutelage.errors import ConfigError, DataError, StoreError
 from tutelage.inputs import Rows
 from tutelage.records import Completion, Prompt
 from tutelage.store import Made, Work
@@ -106,7 +106,8 @@ PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]), m
         ("rows.jsonl", lines(GOOD).decode().encode("utf-16"), "line 1: not UTF-8"),
         ("rows.json", b'[\n{"prompt": "a"},\n{"prompt"}\n]', "line 3: not JSON"),
         ("rows.json", lines(GOOD, GOOD), "line 2: not JSON .*jsonl"),
-        ("rows.json", b'{"prompt": "a"}', "expected a JSON list of objects, found a dict"),
+        ("rows.json", b'{"prompt": "a"}', "first row has the fields key, value, which is no format that is known"),
+        ("rows.json", b"7", "expected a JSON list of objects, found a int"),
         ("rows.json", json.dumps([GOOD, 3]).encode(), "row 2: expected an object"),
         ("rows.json", b"[" * 100_000, "not JSON"),
         ("rows.json", b'[{"prompt": %s}]' % (b"9" * 5000), "not JSON"),
@@ -164,12 +165,19 @@ def test_a_field_of_any_name_can_be_asked_for(file: Callable[..., Path]) -> None
         prompts_in(path, prompt_field="ask")
 
 
+def test_a_field_that_is_named_is_read_whatever_the_row_looks_like(file: Callable[..., Path]) -> None:
+    path = file(lines({"question": "Hi.", "answer": "Hello."}))
+    assert [
+        c.text for c in completions_in(path, author="me", prompt_field="question", completion_field="answer")[1]
+    ] == ["Hello."]
+    with pytest.raises(DataError, match=r"the fields question, answer, which is no .*prompt_field=NAME"):
+        prompts_in(path)
+
+
 def test_the_two_fields_of_an_alpaca_row_are_not_read_as_one_half(file: Callable[..., Path]) -> None:
     path = file(lines({"instruction": "Translate.", "input": "Hallo", "output": "Hello"}))
-    with pytest.raises(DataError, match="line 1: has an 'input' beside its 'instruction'"):
-        prompts_in(path)
-    with pytest.raises(DataError, match="line 1: has an 'input' beside its 'instruction'"):
-        completions_in(path, author="me")
+    assert prompts_in(path)[0][0].text == "Translate.\n\nHallo"
+    assert completions_in(path, author="me")[0][0].text == "Translate.\n\nHallo"
     assert prompts_in(path, prompt_field="instruction")[0][0].text == "Translate."
 
 
@@ -182,13 +190,12 @@ def test_the_two_fields_of_an_alpaca_row_are_not_read_as_one_half(file: Callable
         ({"prompt": 7}, "line 2: a prompt is a text or a list"),
         ({"prompt": True}, "line 2: a prompt is a text or a list"),
         ({"prompt": {"role": "user", "content": "Hi."}}, "line 2: a prompt is a text or a list"),
-        ({"messages": ["Hi."]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"role": "user"}]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"role": "user", "content": None}]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"role": "user", "content": 7}]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"role": "human", "content": "Hi."}]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"role": "user", "content": "Hi.", "name": "Al"}]}, "line 2: a prompt is a text or a list"),
-        ({"messages": [{"from": "human", "value": "Hi."}]}, "line 2: a prompt is a text or a list"),
+        ({"messages": ["Hi."]}, "line 2: expected a list of {'role', 'content'} messages"),
+        ({"messages": [{"role": "user"}]}, "line 2: expected a list of {'role', 'content'} messages"),
+        ({"messages": [{"role": "user", "content": None}]}, "line 2: expected a list of"),
+        ({"messages": [{"role": "user", "content": 7}]}, "line 2: expected a list of"),
+        ({"messages": [{"role": "human", "content": "Hi."}]}, "line 2: expected a list of"),
+        ({"messages": [{"from": "human", "value": "Hi."}]}, "line 2: expected a list of"),
     ],
 )
 def test_a_row_without_a_prompt_is_one_error_that_names_the_line(
@@ -229,7 +236,7 @@ def test_unusable_prompts_are_skipped_and_counted_by_reason(file: Callable[..., 
 def test_a_file_in_which_nothing_is_usable_is_an_error(file: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="holds no usable prompt"):
         prompts_in(file(lines({"prompt": " "})))
-    with pytest.raises(DataError, match="holds no usable prompt"):
+    with pytest.raises(DataError, match="holds no usable row"):
         prompts_in(file(b"[]", "rows.json"))
     with pytest.raises(DataError, match="holds no usable completion"):
         completions_in(file(lines({"prompt": "Hi.", "completion": "", "author": "me"})))
@@ -283,26 +290,34 @@ def test_an_author_that_is_given_stands_above_the_rows(file: Callable[..., Path]
     path = file(lines({"prompt": "Hi.", "completion": "Hello.", "author": "row"}))
     assert completions_in(path, author="word")[1][0].author == "word"
     nobody = file(lines({"prompt": "Hi.", "completion": "Hello.", "author": None}))
-    with pytest.raises(DataError, match="line 1: nothing says who wrote the completion; give author=NAME"):
+    with pytest.raises(DataError, match=r"rows\.jsonl: nothing says who wrote the completions; give author=NAME"):
         completions_in(nobody)
+
+
+@pytest.mark.parametrize("name", ["author", "generator", "teacher"])
+def test_the_usual_names_of_an_author_are_known(file: Callable[..., Path], name: str) -> None:
+    path = file(lines({"instruction": "Hi.", "output": "Hello.", name: "weak"}))
+    assert completions_in(path)[1][0].author == "weak"
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"prompt": "Hi."}, "no field 'completion' or 'output' (found: prompt, author)"),
-        ({"completion": "Hi."}, "no field 'prompt' or 'instruction' or 'messages' (found: completion, author)"),
-        ({"prompt": "Hi.", "completion": None}, "the completion is no text but 'None'"),
-        ({"prompt": "Hi.", "completion": 7}, "the completion is no text but '7'"),
-        ({"prompt": "Hi.", "completion": ["Hello."]}, "the completion is no text but"),
+        ({"prompt": "Hi."}, ": holds no usable completion; if they are in a field of another name, give completion"),
+        (
+            {"completion": "Hi."},
+            ": the first row has the fields completion, author, which is no format that is known",
+        ),
+        ({"prompt": "Hi.", "completion": None}, ", line 1: the completion is no text but 'None'"),
+        ({"prompt": "Hi.", "completion": 7}, ", line 1: the completion is no text but '7'"),
+        ({"prompt": "Hi.", "completion": ["Hello."]}, ", line 1: expected a list of {'role', 'content'} messages"),
     ],
 )
 def test_a_row_without_a_completion_is_one_error(file: Callable[..., Path], row: dict[str, Any], says: str) -> None:
     path = file(lines(row | {"author": "me"}))
     with pytest.raises(DataError) as caught:
         completions_in(path)
-    assert str(caught.value).startswith(f"{path}, line 1: ")
-    assert says in str(caught.value)
+    assert str(caught.value).startswith(f"{path}{says}")
 
 
 def test_empty_and_repeated_completions_are_skipped_and_counted(file: Callable[..., Path]) -> None:
@@ -330,8 +345,10 @@ def test_an_artifact_is_read_as_it_is(tmp_path: Path) -> None:
         work.write("prompts.jsonl", [prompt])
         work.write("completions.jsonl", [completion])
         work.finish({}, {}, Made())
-    assert completions_in(work.path, author="ignored")[:2] == ([prompt], [completion])
+    assert completions_in(work.path)[:2] == ([prompt], [completion])
     assert prompts_in(work.path)[0] == [prompt]
+    with pytest.raises(ConfigError, match="is an artifact; author is for files from elsewhere"):
+        completions_in(work.path, author="somebody")
     (work.path / "completions.jsonl").unlink()
     with pytest.raises(StoreError, match=r"has no completions\.jsonl"):
         completions_in(work.path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from tutelage.data.formats import format_named, recognise
+from tutelage.data.formats import FORMATS, format_named, recognise
 from tutelage.data.formats.item import Count, Format, Holds, Item, Options, Row
 from tutelage.data.selection import Selection, selection_of
 from tutelage.data.sources import open_rows
@@ -30,17 +30,18 @@ def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[
 def format_of(rows: Prompts) -> Format:
     """Return the format of a file: the one that is named, or recognised by its first row.
 
-    Fields that are named for a prompt and a completion make it plain, whatever else it looks like.
+    A field that is named for the prompt or the completion makes it plain, whatever else it looks like, unless it
+    holds preferences.
     """
-    return _format(rows, None)
+    return format_named(rows.format) if rows.format else _recognised(rows, _first(rows)[0])
 
 
-def _format(rows: Prompts, first: Row | None) -> Format:
+def _recognised(rows: Prompts, first: Row) -> Format:
     if rows.format:
         return format_named(rows.format)
-    if getattr(rows, "chosen_field", None) is None and (rows.prompt_field or getattr(rows, "completion_field", None)):
-        return format_named("plain")
-    return recognise(rows.path, _first(rows)[0] if first is None else first)
+    named = rows.prompt_field or getattr(rows, "completion_field", None)
+    preferences = any(f.fits(first) for f in FORMATS.values() if "verdicts" in f.holds)
+    return format_named("plain") if named and not preferences else recognise(rows.path, first)
 
 
 def require_holds(rows: Prompts, what: Holds) -> None:
@@ -70,7 +71,7 @@ def _first(rows: Prompts) -> tuple[Row, Iterator[tuple[str, Row]]]:
 
 def _all(rows: Prompts, count: Count, skip_bad: bool) -> Iterator[Item]:
     first, every = _first(rows)
-    found = _format(rows, first)
+    found = _recognised(rows, first)
     columns = {
         name: value for name in ("prompt", "completion", "chosen", "rejected", "author")
         if (value := getattr(rows, f"{name}_field", None)) is not None

@@ -201,6 +201,8 @@ def targets(
     Raises:
         Skip: the conversation begins with the assistant, a turn answers nothing, or none is to be learnt.
     """
+    if next((m.role for m in messages if m.role != "system"), None) == "assistant":
+        raise Skip("the conversation starts with the assistant; a prompt starts with the user")
     found = [place for place, message in enumerate(messages) if message.role == "assistant"]
     kept = [place for place in found[: options.num_turns] if learnt is None or place in learnt]
     for place in kept:

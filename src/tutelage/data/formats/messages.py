@@ -59,7 +59,7 @@ FORMAT = Format(
     "messages",
     "OpenAI's messages, as its fine-tuning and TRL's SFT take them: {messages: [{role, content}]}",
     ("prompts", "completions"),
-    lambda row: "messages" in row and not {"prompt", "chosen", "completion"} & row.keys(),
+    lambda row: "messages" in row and not {"prompt", "instruction", "chosen", "completion"} & row.keys(),
     each(_read),
     _write,
 )

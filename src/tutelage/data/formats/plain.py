@@ -61,7 +61,7 @@ def author_of(row: Row, options: Options) -> str:
     """Return who wrote a row's completion: whom the user names, else the row, else nobody knows."""
     own = options.columns.get("author")
     found = (row.get(name) for name in ((own,) if own else AUTHOR))
-    return options.author or next((str(name) for name in found if name), UNKNOWN)
+    return options.author or next((str(name) for name in found if name and isinstance(name, str | int)), UNKNOWN)
 
 
 def read_row(where: str, row: Row, options: Options) -> Iterator[Item]:
@@ -102,7 +102,7 @@ def _fits(row: Row) -> bool:
         return False
     if "prompt" in row:
         return "messages" not in row or "completion" in row
-    return "instruction" in row and not {"input", "dataset", "generator", "messages"} & row.keys()
+    return "instruction" in row and not {"input", "dataset", "generator"} & row.keys()
 
 
 FORMAT = Format(

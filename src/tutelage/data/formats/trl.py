@@ -18,11 +18,8 @@ def _read_prompt(where: str, row: Row, options: Options) -> Iterator[Item]:
 
 
 def _write_prompts(items: Iterable[Item], count: Count) -> Iterator[Row]:
-    written: set[str] = set()
     for item in items:
-        if item.prompt.id not in written:
-            written.add(item.prompt.id)
-            yield _prompt(item.prompt)
+        yield _prompt(item.prompt)
 
 
 def _read_both(where: str, row: Row, options: Options) -> Iterator[Item]:
