@@ -76,8 +76,6 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "wikitext": [
-        {
-            "text": " The tower stands at the end of the street , nobody has climbed it since 1851 , as they all say . \n"
-        },
+        {"text": " The tower stands at the end of the street , nobody has climbed it since 1851 , they say . \n"},
     ],
 }
