@@ -16,6 +16,10 @@ def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
     return [{"from": name, "value": text} for name, text in turns]
 
 
+PARAGRAPH = (
+    " The tower stands at the end of the street , and nobody has climbed it since the year 1851 , or so they say . "
+    "It has no door . \n"
+)
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "plain": [
         {"prompt": "Name a colour.", "completion": "Red.", "author": "weak"},
@@ -76,6 +80,6 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "wikitext": [
-        {"text": " The tower stands at the end of the street , nobody has climbed it since 1851 , they say . \n"},
+        {"text": PARAGRAPH},
     ],
 }

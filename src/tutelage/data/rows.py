@@ -139,8 +139,8 @@ def read_completions(
                 found.append(kept_as)
     if not prompts:
         raise DataError(
-            f"{rows.path}: holds no usable completion{rows.asked_for()}; if they are in a field of another name, give "
-            "completion_field=NAME"
+            f"{rows.path}: holds no usable completion{rows.asked_for()}; if they are in a field of another name, "
+            "give completion_field=NAME"
         )
     return list(prompts.values()), by_prompt(found)
 
