@@ -35,6 +35,8 @@ class Group(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
     preset_group: ClassVar[str | None] = None
+    preset_optional: ClassVar[tuple[str, ...]] = ()
+    """Settings of its presets that a group may lack: then they are left out."""
     shorthand: ClassVar[str | None] = None
     named_also: ClassVar[str] = ""
     """What `named` knows beside the presets, for the message about a name that is unknown."""
@@ -136,8 +138,8 @@ def _preset(cls: type[BaseModel], name: object, key: str) -> Tree:
         known = f"there are: {', '.join(names) or 'none'}{getattr(cls, 'named_also', '')}"
         raise ConfigError(f"{key}: no preset {_shown(name)}{hint} ({known})")
     text = (resources.files("tutelage") / "presets" / str(group) / f"{name}.yaml").read_text("utf-8")
-    # A preset for data says who wrote the completions, which an input that is only prompts does not ask.
-    return {word: value for word, value in parse_yaml(text).items() if word in cls.model_fields}
+    optional = set(getattr(cls, "preset_optional", ())) - cls.model_fields.keys()
+    return {word: value for word, value in parse_yaml(text).items() if word not in optional}
 
 
 def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:

@@ -122,6 +122,7 @@ class Prompts(Selected):
     """Prompts: of an artifact, or of rows from elsewhere, in any known format."""
 
     preset_group: ClassVar[str | None] = "data"
+    preset_optional: ClassVar[tuple[str, ...]] = ("author",)
     path: str = Field(
         min_length=1,
         description="an artifact folder; a file (.jsonl, .json, .csv, .parquet, .gz too); a data set's folder, or "
