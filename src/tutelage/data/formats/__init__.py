@@ -5,11 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.config import nearest
-from tutelage.data.formats import messages, plain
+from tutelage.data.formats import (
+    annotations_json,
+    hh,
+    messages,
+    pandalm,
+    plain,
+    responses,
+    shp,
+    stackexchange,
+    trl_kto,
+    trl_preference,
+    ultrafeedback,
+)
 from tutelage.data.formats.item import Format, Row
 from tutelage.errors import ConfigError, DataError
 
-FORMATS: dict[str, Format] = {f.name: f for f in (messages.FORMAT, plain.FORMAT)}
+_FORMATS = (
+    messages.FORMAT,
+    plain.FORMAT,
+    trl_preference.FORMAT,
+    trl_kto.FORMAT,
+    annotations_json.FORMAT,
+    hh.FORMAT,
+    shp.FORMAT,
+    stackexchange.FORMAT,
+    ultrafeedback.FORMAT,
+    pandalm.FORMAT,
+    responses.FORMAT,
+)
+FORMATS: dict[str, Format] = {f.name: f for f in _FORMATS}
 
 
 def format_named(name: str) -> Format:

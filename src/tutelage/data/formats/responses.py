@@ -1,0 +1,33 @@
+"""Several completions of one prompt, not compared: `responses`, or `response1`, `response2`, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tutelage.data.formats.item import UNKNOWN, Format, Item, Options, Row, Skip, each, shown
+from tutelage.data.formats.turns import instruction_of
+from tutelage.errors import DataError
+from tutelage.records import Completion
+
+_NUMBERED = re.compile(r"response\d+")
+
+
+def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
+    texts = row["responses"] if "responses" in row else [row[name] for name in row if _NUMBERED.fullmatch(name)]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{where}: expected responses, a list of texts, found {shown(texts)}")
+    if not texts:
+        raise Skip("no responses")
+    prompt = instruction_of(where, row, options)
+    author = options.author or UNKNOWN
+    yield Item(prompt, tuple(Completion(prompt_id=prompt.id, author=author, text=text) for text in texts))
+
+
+FORMAT = Format(
+    "responses",
+    "several completions of a prompt: instruction, input, and responses (a list), or response1, response2, ...",
+    ("prompts", "completions"),
+    lambda row: ("responses" in row or "response1" in row) and "annotator1" not in row,
+    each(_read),
+)
