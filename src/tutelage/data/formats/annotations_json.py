@@ -32,7 +32,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
         outcome = "TIE" if preference == 1.5 else "LEFT" if preference > 1.5 else "RIGHT"
     # a whole number is a decision, whose probability nobody has told
     probability = None if preference in (None, 1, 1.5, 2) else preference - 1
-    said = "no preference" if preference is None else f"preference {preference:.16g}"
+    said = "no preference" if preference is None else f"preference {preference}"
     yield judged(prompt, left, right, outcome, _name(row, "annotator"), said, probability, gap)
 
 

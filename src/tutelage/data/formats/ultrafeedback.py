@@ -32,7 +32,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
         tie = gap == 0  # binarized: the other was drawn among three, and may be as good
     author = options.author or UNKNOWN
     left, right = (Completion(prompt_id=prompt.id, author=author, text=text) for text in (better, worse))
-    said = "chosen" if gap is None else f"chosen, scores {gap:+.16g}"
+    said = "chosen" if gap is None else f"chosen, scores {gap} apart"
     yield judged(prompt, left, right, "TIE" if tie else "LEFT", _CRITIC, said, gap=gap)
 
 
