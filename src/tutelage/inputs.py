@@ -186,12 +186,6 @@ class Pairs(Prompts):
 class Source(Rows, Pairs):
     """Rows from elsewhere: prompts, completions, or preferences."""
 
-    path: str = Field(
-        min_length=1,
-        description="a file (.jsonl, .json, .csv, .parquet, .gz too); a data set's folder, or its name on the "
-        "Hugging Face Hub",
-    )
-
 
 class Pretrained(Input):
     """What both kinds of Hugging Face model have in common; a stage takes one of them."""

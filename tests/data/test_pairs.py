@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_rows_preferences import EXAMPLES
 
+from example_rows_preferences import EXAMPLES
 from tutelage.data.pairs import read_pairs
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Pairs, Source

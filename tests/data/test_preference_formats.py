@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from example_rows_preferences import EXAMPLES
 
+from example_rows_preferences import EXAMPLES
 from tutelage.config import build, merge_words
 from tutelage.data.formats import FORMATS, recognise
 from tutelage.data.formats.html_text import text_of_html
