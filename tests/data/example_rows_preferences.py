@@ -99,6 +99,17 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         }
         for votes in ((1, 1, 2), (2, 0, 2), (0, 0, 1), (0, 1, 2))
     ],
+    "rankings": [
+        {"instruction": "Name", "input": "a colour.", "response1": "Red.", "response2": "7", "preference": said}
+        for said in ("(a)", "(b)", "equal")
+    ]
+    + [
+        {
+            "key": "Below is an instruction that describes a task. Write.\n\n### Instruction:\nName\n\n### Input:\n"
+            "a colour.\n\n### Response: ",
+            "value": {"sentences": [["Red.", "7"], ["Blue.", "7"]]},
+        }
+    ],
     "responses": [
         {"instruction": "Name a colour", "input": "of blood.", "responses": ["Red.", "Dark red."]},
         {"instruction": "Name a colour.", "input": "", "response1": "Red.", "response2": "Blue."},

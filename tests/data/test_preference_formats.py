@@ -80,7 +80,9 @@ def test_a_format_writes_the_verdicts_of_another_and_counts_what_it_cannot_say(n
     assert write(name, [Item(items[0].prompt)])[1] == {"not written: prompts and completions without a verdict": 1}
 
 
-@pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in ("responses", "annotations", "pandalm", "trl_kto")])
+@pytest.mark.parametrize(
+    "name", [n for n in EXAMPLES if n not in ("responses", "annotations", "pandalm", "trl_kto", "rankings")]
+)
 def test_two_completions_of_one_text_are_no_verdict(name: str) -> None:
     row = next(row for row in EXAMPLES[name] if "score_ratio" not in row or row["labels"])
     if name == "stackexchange":
@@ -464,6 +466,38 @@ def test_votes_of_a_model_without_the_texts_say_where_the_texts_are() -> None:
     assert recognise("f", row).name == "pandalm"
     with pytest.raises(DataError, match=r"of row 7 of PandaLM's test set, without the texts; read testset-v1.json"):
         read("pandalm", row)
+
+
+def test_rankings_are_read_by_their_words_and_of_pairs_the_first_is_better() -> None:
+    items, _ = read("rankings", *EXAMPLES["rankings"])
+    assert [said(item) for item in items] == [
+        ("Name\n\na colour.", "Red.", "7", "LEFT"),
+        ("Name\n\na colour.", "Red.", "7", "RIGHT"),
+        ("Name\n\na colour.", "Red.", "7", "TIE"),
+        ("Name\n\na colour.", "Red.", "7", "LEFT"),
+        ("Name\n\na colour.", "Blue.", "7", "LEFT"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"response1": "a", "response2": "b", "instruction": "c", "preference": "a"},
+        {"response1": "a", "response2": "b", "instruction": "c", "preference": 1},
+        {"key": "c", "value": {"sentences": [["a"]]}},
+        {"key": "c", "value": {"sentences": [["a", None]]}},
+        {"key": "c", "value": []},
+    ],
+)
+def test_a_ranking_of_another_form_is_one_error(row: Row) -> None:
+    with pytest.raises(DataError, match=r"f.jsonl, line 1: "):
+        read("rankings", row)
+
+
+def test_a_table_without_names_of_its_columns_is_told_so() -> None:
+    row = {"In this task, you are given a passage of some length. " * 3: "x", "Passage: once upon a time": "y"}
+    with pytest.raises(DataError, match="seems to have no line with the names: put one above"):
+        recognise("f.csv", row)
 
 
 def test_completions_that_nobody_compared_are_completions_of_one_prompt() -> None:

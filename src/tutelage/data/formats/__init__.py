@@ -11,6 +11,7 @@ from tutelage.data.formats import (
     messages,
     pandalm,
     plain,
+    rankings,
     responses,
     shp,
     stackexchange,
@@ -32,9 +33,12 @@ _FORMATS = (
     stackexchange.FORMAT,
     ultrafeedback.FORMAT,
     pandalm.FORMAT,
+    rankings.FORMAT,
     responses.FORMAT,
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _FORMATS}
+_LONGEST_NAME = 100
+"""Of a field; what is longer is text, in a table without a line of names."""
 
 
 def format_named(name: str) -> Format:
@@ -61,6 +65,11 @@ def recognise(path: Path | str, row: Row) -> Format:
     if found:
         names = " or ".join(f"format={f.name}" for f in found)
         raise DataError(f"{path}: the first row (fields: {fields}) could be read in several ways; give {names}")
+    if any(len(str(name)) > _LONGEST_NAME for name in row):
+        raise DataError(
+            f"{path}: what should be names of fields is text ({fields[:60]}...); the file seems to have no line with "
+            "the names: put one above the others, such as instruction,input,response1,response2,preference"
+        )
     raise DataError(
         f"{path}: the first row has the fields {fields}, which is no format that is known; say which fields hold the "
         "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format: "

@@ -24,7 +24,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
             "texts; read testset-v1.json, or put its fields beside these"
         )
     votes = [row.get(name) for name in _ANNOTATORS]
-    if any(isinstance(vote, bool) or vote not in _OUTCOMES for vote in votes):
+    if any(type(vote) is not int or vote not in _OUTCOMES for vote in votes):
         raise DataError(f"{where}: expected {', '.join(_ANNOTATORS)}, each 0 (alike), 1 or 2; found {shown(votes)}")
     texts = [row.get(name) for name in ("response1", "response2")]
     if any(isinstance(text, bool) for text in texts):

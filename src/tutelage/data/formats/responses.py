@@ -28,6 +28,6 @@ FORMAT = Format(
     "responses",
     "several completions of a prompt: instruction, input, and responses (a list), or response1, response2, ...",
     ("prompts", "completions"),
-    lambda row: ("responses" in row or "response1" in row) and "annotator1" not in row,
+    lambda row: ("responses" in row or "response1" in row) and not {"annotator1", "preference"} & row.keys(),
     each(_read),
 )

@@ -21,7 +21,12 @@ def instruction_of(where: str, row: Row, options: Options) -> Prompt:
     """
     if "prompt" in options.columns or not {"instruction", "input"} <= row.keys() or not row["input"]:
         return read_prompt(where, row, options)
-    return one_turn(f"{text_of(where, row, 'instruction')}\n\n{text_of(where, row, 'input')}", options)
+    return one_turn(with_input(text_of(where, row, "instruction"), text_of(where, row, "input")), options)
+
+
+def with_input(instruction: str, given: str) -> str:
+    """Return the text of a prompt: what is given to an instruction stands a blank line below it."""
+    return "\n\n".join(part for part in (instruction, given) if part)
 
 
 def last_turn(where: str, value: Any, prompt: Prompt) -> str:
@@ -65,6 +70,9 @@ def number_of(where: str, row: Row, name: str) -> float | None:
     value = row.get(name)
     if value is None or value != value:  # only NaN is not itself
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{where}: {name!r} is no number but {shown(value)}")
-    return float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        pass
+    raise DataError(f"{where}: {name!r} is no number but {shown(value)}")
