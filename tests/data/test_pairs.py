@@ -110,7 +110,7 @@ def test_pairs_of_any_format_keep_what_the_rows_know_of_them(write_rows: Write) 
 def test_columns_of_the_users_own_are_read_by_their_names(write_rows: Write) -> None:
     path = write_rows("own.jsonl", [{"q": "Why?", "good": "So.", "bad": "No."}])
     names = {"prompt_field": "q", "chosen_field": "good", "rejected_field": "bad"}
-    (known,) = read_pairs(Pairs(path=str(path), format="trl_preference", **names), lambda what, num: None)
+    (known,) = read_pairs(Pairs(path=str(path), **names), lambda what, num: None)
     assert (known.pair.left.text, known.gold) == ("So.", "LEFT")
 
 

@@ -28,8 +28,19 @@ def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[
 
 
 def format_of(rows: Prompts) -> Format:
-    """Return the format of a file: the one that is named, or recognised by its first row."""
-    return format_named(rows.format) if rows.format else recognise(rows.path, _first(rows)[0])
+    """Return the format of a file: the one that is named, or recognised by its first row.
+
+    Fields that are named for the better and the worse completion make it TRL's preferences.
+    """
+    return _format(rows, None)
+
+
+def _format(rows: Prompts, first: Row | None) -> Format:
+    if rows.format:
+        return format_named(rows.format)
+    if any(getattr(rows, name, None) for name in ("chosen_field", "rejected_field")):
+        return format_named("trl_preference")
+    return recognise(rows.path, _first(rows)[0] if first is None else first)
 
 
 def require_holds(rows: Prompts, what: Holds) -> None:
@@ -59,7 +70,7 @@ def _first(rows: Prompts) -> tuple[Row, Iterator[tuple[str, Row]]]:
 
 def _all(rows: Prompts, count: Count, skip_bad: bool) -> Iterator[Item]:
     first, every = _first(rows)
-    found = format_named(rows.format) if rows.format else recognise(rows.path, first)
+    found = _format(rows, first)
     columns = {
         name: value for name in ("prompt", "completion", "chosen", "rejected", "author")
         if (value := getattr(rows, f"{name}_field", None)) is not None

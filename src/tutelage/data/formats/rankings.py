@@ -17,6 +17,7 @@ from tutelage.data.formats.item import (
     Item,
     Options,
     Row,
+    Skip,
     each,
     judged,
     one_turn,
@@ -40,7 +41,10 @@ def _read_row(where: str, row: Row, options: Options, count: Count) -> Iterator[
         key = text_of(where, row, "key")
         found = _TEMPLATE.fullmatch(key)
         prompt = one_turn(with_input(found[1], found[2] or "") if found else key, options)
-        for better, worse in _pairs(where, row["value"]):
+        pairs = _pairs(where, row["value"])
+        if not pairs:
+            raise Skip("a prompt without ranked responses")
+        for better, worse in pairs:
             if better == worse:  # of this pair alone nothing can be said
                 count("left out: two responses with the same text", 1)
             else:
