@@ -68,7 +68,7 @@ def test_what_is_written_reads_to_the_same_items(name: str) -> None:
     assert read(name, *map(dict, rows))[0] == items
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if FORMATS[name].write])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if FORMATS[name].write and name != "responses"])
 def test_a_format_writes_the_verdicts_of_another_and_counts_what_it_cannot_say(name: str) -> None:
     items, _ = read("pandalm", *EXAMPLES["pandalm"])
     rows, counts = write(name, items)

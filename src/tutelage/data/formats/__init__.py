@@ -72,6 +72,6 @@ def recognise(path: Path | str, row: Row) -> Format:
         )
     raise DataError(
         f"{path}: the first row has the fields {fields}, which is no format that is known; say which fields hold the "
-        "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format: "
-        f"{', '.join(FORMATS)}"
+        "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format "
+        "(format=NAME; tutelage data formats lists them)"
     )

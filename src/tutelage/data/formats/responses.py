@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from tutelage.data.formats.item import UNKNOWN, Format, Item, Options, Row, Skip, each, shown
+from tutelage.data.formats.item import UNKNOWN, Count, Format, Item, Options, Row, Skip, each, shown
 from tutelage.data.formats.turns import instruction_of
 from tutelage.errors import DataError
 from tutelage.records import Completion
@@ -24,10 +24,21 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     yield Item(prompt, tuple(Completion(prompt_id=prompt.id, author=author, text=text) for text in texts))
 
 
+def _write(items: Iterable[Item], count: Count) -> Iterator[Row]:
+    for item in items:
+        said = [m.model_dump() for m in item.prompt.messages]
+        if item.completions:
+            prompt = item.prompt.text if len(said) == 1 else said
+            yield {"prompt": prompt, "responses": [c.text for c in item.completions]}
+        else:
+            count("not written: prompts without a completion", 1)
+
+
 FORMAT = Format(
     "responses",
-    "several completions of a prompt: instruction, input, and responses (a list), or response1, response2, ...",
+    "several completions of a prompt: prompt or instruction, input; responses (a list), or response1, response2, ...",
     ("prompts", "completions"),
     lambda row: ("responses" in row or "response1" in row) and not {"annotator1", "preference"} & row.keys(),
     each(_read),
+    _write,
 )
