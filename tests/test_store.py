@@ -126,7 +126,7 @@ def test_what_is_no_artifact_folder_is_one_store_error(tmp_path: Path, name: str
 
 
 def test_a_missing_file_of_an_artifact_is_one_store_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"a teach artifact has no verdicts\.jsonl"):
+    with pytest.raises(StoreError, match=r"this teach artifact has no verdicts\.jsonl"):
         make(tmp_path).rows("verdicts.jsonl", Prompt)
 
 

@@ -49,8 +49,10 @@ class Input(Group):
             raise DataError(f"{self.path}: is a file; expected an artifact folder made by {' or '.join(stages)}")
         made = Artifact.open(self.path)
         if made.record.stage not in stages:
+            ready = made.record.stage in ("import", "label", "panel") and "prefer" in stages
+            to_do = f"; `tutelage prefer verdicts={self.path}` makes one of its verdicts" if ready else ""
             raise StoreError(
-                f"{self.path}: was made by {made.record.stage}; expected an artifact of {' or '.join(stages)}"
+                f"{self.path}: was made by {made.record.stage}; expected an artifact of {' or '.join(stages)}{to_do}"
             )
         return made
 
@@ -167,23 +169,23 @@ class Rows(Prompts):
     author: str | None = Field(None, description="who wrote the completions, whatever the rows say")
 
 
-class Source(Rows):
-    """Rows from elsewhere: prompts, completions, or preferences."""
+class Pairs(Prompts):
+    """Pairs of completions: an artifact of label, evaluate or import, or rows from elsewhere that compare two."""
 
+    path: str = Field(
+        min_length=1,
+        description="an artifact of label, evaluate or import; or a file or data set of preferences in any known "
+        "format, such as alpaca_eval's annotations: output_1, output_2, and if known generator_1 and _2, score_1 and "
+        "_2, preference",
+    )
     chosen_field: str | None = Field(
         None, description="field that holds the better completion; null: the format's own"
     )
     rejected_field: str | None = Field(None, description="field that holds the worse one; null: the format's own")
 
 
-class Pairs(Prompts):
-    """Pairs of completions: an artifact of label or evaluate, or a file of rows with output_1 and output_2."""
-
-    path: str = Field(
-        min_length=1,
-        description="an artifact of label or evaluate, or a .jsonl or .json file (.gz too) with the fields of "
-        "alpaca_eval's annotations: output_1, output_2, and if known generator_1 and _2, score_1 and _2, preference",
-    )
+class Source(Rows, Pairs):
+    """Rows from elsewhere: prompts, completions, or preferences."""
 
 
 class Pretrained(Input):

@@ -117,7 +117,10 @@ class Artifact(Record):
     def rows(self, name: str, kind: type[AnyRecord]) -> list[AnyRecord]:
         """Read the rows of one of the artifact's files."""
         if not (self.path / name).is_file():
-            raise StoreError(f"{self.path}: a {self.record.stage} artifact has no {name}; check the input")
+            there = ", ".join(sorted(p.name for p in self.path.glob("*.jsonl"))) or "no rows"
+            raise StoreError(
+                f"{self.path}: this {self.record.stage} artifact has no {name} (it has: {there}); check the input"
+            )
         return read_rows(self.path / name, kind)
 
 

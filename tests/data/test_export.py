@@ -80,7 +80,10 @@ def test_the_card_goes_back_to_where_everything_began(tmp_path: Path) -> None:
 def test_what_a_format_does_not_hold_is_counted(tmp_path: Path) -> None:
     said = run(labelled(tmp_path / "artifacts").path, "format=trl_preference", f"out={tmp_path / 'p.jsonl'}")
     rows = lines(tmp_path / "p.jsonl")
-    assert [(r["chosen"], r["rejected"]) for r in rows] == [("A</s>", "B"), ("B", "A</s>")]
+    assert [(r["chosen"][0]["content"], r["rejected"][0]["content"]) for r in rows] == [
+        ("A</s>", "B"),
+        ("B", "A</s>"),
+    ]
     assert "1 " in said.split("\n", 1)[1], "the tie"
 
 

@@ -296,10 +296,11 @@ def test_an_audit_reads_the_pairs_of_one_part_of_artifacts_and_files(
     assert counted["left out: verdicts of other prompts"] == left_out
     path = write_rows("pairs.jsonl", [{"instruction": p.text, "output_1": "a", "output_2": "b"} for p in PROMPTS])
     assert prompts_of(Pairs(path=str(path), part="validation", part_of=str(made.path))) == wanted
-    assert counted == {"left out: pairs of prompts of other parts of the split": left_out}
+    assert counted == {"left out: rows of prompts of other parts of the split": left_out}
     assert len(prompts_of(Pairs(path=str(path), max_prompts=7))) == 7
-    with pytest.raises(ConfigError, match="max_words, num_turns is not for files of pairs, leave it out"):
-        prompts_of(Pairs(path=str(path), max_words=3, num_turns=1))
+    with pytest.raises(DataError, match="holds no usable pair"):
+        prompts_of(Pairs(path=str(path), max_words=1))
+    assert counted == {"skipped: the prompt has more than 1 words": len(PROMPTS)}
 
 
 @pytest.mark.parametrize("words", [["verdicts.part_of=x"], ["verdicts.part=train"], ["verdicts.fraction=0"]])

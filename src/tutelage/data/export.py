@@ -76,7 +76,7 @@ def export(config: ExportConfig) -> str:
 def _check_some(config: ExportConfig, num: int, counts: Counter[str], out: Path) -> None:
     if num == 0:
         out.unlink()
-        why = "; ".join(f"{n:,} {what}" for what, n in counts.items()) or "it has no rows"
+        why = "; ".join(f"{n:,} {what}" for what, n in counts.items() if n) or "it has no rows"
         raise DataError(f"{config.rows.path}: nothing in it can be written as {config.format}: {why}")
 
 

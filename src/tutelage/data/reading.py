@@ -30,8 +30,8 @@ def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[
 def format_of(rows: Prompts) -> Format:
     """Return the format of a file: the one that is named, or recognised by its first row.
 
-    A field that is named for the prompt or the completion makes it plain, whatever else it looks like, unless it
-    holds preferences.
+    Fields that are named for the better and the worse completion make it TRL's preferences. One that is named for the
+    prompt or the completion makes it plain, whatever else it looks like, unless it holds preferences.
     """
     return format_named(rows.format) if rows.format else _recognised(rows, _first(rows)[0])
 
@@ -39,6 +39,8 @@ def format_of(rows: Prompts) -> Format:
 def _recognised(rows: Prompts, first: Row) -> Format:
     if rows.format:
         return format_named(rows.format)
+    if any(getattr(rows, name, None) for name in ("chosen_field", "rejected_field")):
+        return format_named("trl_preference")
     named = rows.prompt_field or getattr(rows, "completion_field", None)
     preferences = any(f.fits(first) for f in FORMATS.values() if "verdicts" in f.holds)
     return format_named("plain") if named and not preferences else recognise(rows.path, first)

@@ -131,7 +131,8 @@ class _Win:
     rejected: Completion
     verdicts: tuple[Verdict, ...]
     side: str | None
-    """Where the chosen one stood in its pair, LEFT or RIGHT; None if no verdict is for it against the other."""
+    """Where the chosen one stood in its pair, LEFT or RIGHT; None if no verdict is for it against the other, or
+    nobody knows how the pair was shown: in many files the better one always comes first."""
 
     @property
     def odds(self) -> list[float]:
@@ -169,7 +170,8 @@ def _wins(verdicts: Iterable[Verdict], count: Count) -> list[_Win]:
             continue
         count("joined: the same texts again", len(group) - 1)
         group.sort(key=lambda v: v.id)
-        wins.append(_Win(*_sides(group[0]), tuple(group), group[0].outcome))
+        side = None if "unknown" in group[0].orders else group[0].outcome
+        wins.append(_Win(*_sides(group[0]), tuple(group), side))
     return wins
 
 
@@ -297,8 +299,13 @@ def preferences_of(verdicts: Sequence[Verdict], settings: Choosing, count: Count
     The order of the verdicts decides nothing but the order of the preferences.
 
     Raises:
-        ConfigError: a setting needs what no verdict has: probabilities, or both orders.
+        ConfigError: a setting needs what no verdict has: probabilities, both orders, or a side.
     """
+    if settings.balance == "side" and verdicts and all("unknown" in v.orders for v in verdicts):
+        raise ConfigError(
+            f"balance=side: nothing says on which side {_critics(verdicts)} saw the completions, as the verdicts "
+            "come from a file; balance by length or author, or leave it out"
+        )
     wins = _wins(_decided(verdicts, settings, count), count)
     if settings.strategy == "best_vs_worst":
         wins = list(_best_vs_worst(wins, settings.seed, count))

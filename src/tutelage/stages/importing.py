@@ -55,7 +55,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     for name in (COMPLETIONS, VERDICTS):
         if not work.counts.get(name.removesuffix(".jsonl")):
             (work.path / name).unlink()
-    return Made(summary={"format": found.name, "both_orders": False})
+    return Made(summary={"format": found.name, "both_orders": False, "critic": ", ".join(sorted(kept.critics))})
 
 
 class _Kept:
@@ -65,6 +65,7 @@ class _Kept:
         self.files, self.work = files, work
         self.prompts: set[int] = set()
         self.verdicts: set[int] = set()
+        self.critics: set[str] = set()
         self.numbered = Numbered()
 
     def add(self, item: Item) -> None:
@@ -83,6 +84,7 @@ class _Kept:
         if item.verdict is not None:
             if _is_new(item.verdict.id, self.verdicts):
                 self._write(VERDICTS, item.verdict)
+                self.critics.add(item.verdict.critic)
             else:
                 self.work.count("skipped: the same verdict again", 1)
 

@@ -32,6 +32,7 @@ _OTHER_ORDER: dict[Order, Order] = {
     "right_first": "left_first",
     "left_alone": "right_alone",
     "right_alone": "left_alone",
+    "unknown": "unknown",
 }
 
 
@@ -48,7 +49,7 @@ class Config(StageConfig):
 
 
 class Inputs(Group):
-    """Artifacts of label (or panel), one for each critic."""
+    """Artifacts of label (or panel, or import), one for each critic."""
 
     verdicts: Several
 
@@ -95,7 +96,9 @@ def ballots_of(critics: Sequence[Sequence[Verdict]], count: Count) -> list[Ballo
             if pair.id != verdict.pair.id:
                 count("verdicts turned: the pair was given the other way round", 1)
                 verdict = turned(verdict)
-            found.setdefault(key, {})[place] = verdict
+            said = found.setdefault(key, {})
+            count("verdicts left out: another of the same artifact on the same pair", int(place in said))
+            said.setdefault(place, verdict)
     count("pairs that not every critic judged", sum(len(each) < len(critics) for each in found.values()))
     return [Ballot(pair, found[key]) for key, pair in pairs.items()]
 
@@ -174,7 +177,7 @@ def _names(artifacts: Sequence[Artifact]) -> list[str]:
 
 
 def _members(config: Config, inputs: Inputs) -> list[Artifact]:
-    members = [each.require("label", "panel") for each in inputs.verdicts.each()]
+    members = [each.require("label", "panel", "import") for each in inputs.verdicts.each()]
     if config.min_votes > len(members):
         raise ConfigError(f"min_votes: found {config.min_votes}, but there are only {len(members)} critics")
     known: dict[str, Artifact] = {}

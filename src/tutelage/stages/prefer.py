@@ -23,19 +23,19 @@ class Config(StageConfig, Choosing):
 
 
 class Inputs(Group):
-    """Artifact of label or panel."""
+    """Artifact of label or panel, or of import if what was imported compares completions."""
 
     verdicts: Finished
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl, preferences.jsonl and completions.jsonl: the best of each prompt, for sft."""
-    labelled = inputs.verdicts.require("label", "panel")
+    labelled = inputs.verdicts.require("label", "panel", "import")
     # the orders alone cannot tell: two critics, each asked once, look like one that was asked twice
     if config.consistent_only and not labelled.record.summary.get("both_orders", True):
         raise ConfigError(
-            f"consistent_only: not every critic of {inputs.verdicts.path} was asked in both orders; label with "
-            "order=both for each, or leave consistent_only out"
+            f"consistent_only: not every critic of {inputs.verdicts.path} was asked in both orders, or what was "
+            "imported does not say so; label with order=both for each, or leave consistent_only out"
         )
     prompts, verdicts = selected_rows(labelled, inputs.verdicts, VERDICTS, Verdict, work.count)
     preferences = preferences_of(verdicts, config, work.count)

@@ -8,13 +8,23 @@ from tutelage.config import nearest
 from tutelage.data.formats import (
     alpaca,
     alpaca_eval,
+    annotations_json,
     completions,
+    hh,
     messages,
+    pandalm,
     plain,
+    rankings,
+    responses,
     samples,
     sharegpt,
+    shp,
+    stackexchange,
     trl,
+    trl_kto,
+    trl_preference,
     ultrachat,
+    ultrafeedback,
     wikitext,
 )
 from tutelage.data.formats.item import Format, Row
@@ -32,8 +42,20 @@ _FORMATS = (
     samples.FORMAT,
     ultrachat.FORMAT,
     wikitext.FORMAT,
+    trl_preference.FORMAT,
+    trl_kto.FORMAT,
+    annotations_json.FORMAT,
+    hh.FORMAT,
+    shp.FORMAT,
+    stackexchange.FORMAT,
+    ultrafeedback.FORMAT,
+    pandalm.FORMAT,
+    rankings.FORMAT,
+    responses.FORMAT,
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _FORMATS}
+_LONGEST_NAME = 100
+"""Of a field; what is longer is text, in a table without a line of names."""
 
 
 def format_named(name: str) -> Format:
@@ -60,8 +82,13 @@ def recognise(path: Path | str, row: Row) -> Format:
     if found:
         names = " or ".join(f"format={f.name}" for f in found)
         raise DataError(f"{path}: the first row (fields: {fields}) could be read in several ways; give {names}")
+    if any(len(str(name)) > _LONGEST_NAME for name in row):
+        raise DataError(
+            f"{path}: what should be names of fields is text ({fields[:60]}...); the file seems to have no line with "
+            "the names: put one above the others, such as instruction,input,response1,response2,preference"
+        )
     raise DataError(
         f"{path}: the first row has the fields {fields}, which is no format that is known; say which fields hold the "
-        "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format: "
-        f"{', '.join(FORMATS)}"
+        "prompt and the completion (prompt_field=NAME completion_field=NAME), or name a format "
+        "(format=NAME; tutelage data formats lists them)"
     )

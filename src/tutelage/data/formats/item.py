@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import Repr
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from tutelage.errors import DataError
-from tutelage.records import Completion, Message, Pair, Prompt, Role, Verdict
+from tutelage.records import Completion, Message, Outcome, Pair, Prompt, Role, Verdict
 
+Read = TypeVar("Read")
 Count = Callable[[str, int], None]
 Row = Mapping[str, Any]
 Holds = Literal["prompts", "completions", "verdicts"]
@@ -40,6 +41,8 @@ class Item:
     prompt: Prompt
     completions: tuple[Completion, ...] = ()
     verdict: Verdict | None = None
+    gap: float | None = None
+    """Score of the verdict's left completion minus that of the right one, where the row has scores."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,15 @@ class Skip(Exception):  # noqa: N818 - not an error: a row that is left out and 
     """A row that is whole but of no use; the message is the reason it is counted under."""
 
 
-def each(read_row: Callable[[str, Row, Options], Iterable[Item]]) -> Reader:
+def each(
+    read_row: Callable[[str, Row, Options], Iterable[Read]],
+) -> Callable[[Iterable[tuple[str, Row]], Options, Count], Iterator[Read]]:
     """Return a reader of rows that stand for themselves; `read_row` raises `Skip` for one that is of no use.
 
     One row in a thousand that is unreadable is no reason to read none, if the user says so (`skip_bad`).
     """
 
-    def read(rows: Iterable[tuple[str, Row]], options: Options, count: Count) -> Iterator[Item]:
+    def read(rows: Iterable[tuple[str, Row]], options: Options, count: Count) -> Iterator[Read]:
         reasons: set[str] = set()
         for where, row in rows:
             try:
@@ -214,14 +219,56 @@ def targets(
         yield Item(prompt_of(messages, options))
 
 
-def preferred(prompt: Prompt, chosen: Completion, rejected: Completion, critic: str, said: str) -> Item:
-    """Return the verdict of somebody who chose one of two; `said` is how the file says so.
+def judged(
+    prompt: Prompt,
+    left: Completion,
+    right: Completion,
+    outcome: Outcome,
+    critic: str,
+    said: str,
+    probability: float | None = None,
+    gap: float | None = None,
+) -> Item:
+    """Return the verdict of somebody who compared two completions; `said` is how the file says what it is.
 
     Raises:
         Skip: the two are one text, of which neither can be better.
     """
-    if chosen.text == rejected.text:
+    if left.text == right.text:
         raise Skip("both completions are the same text")
-    pair = Pair(left=chosen, right=rejected)
-    verdict = Verdict(pair=pair, orders=("unknown",), outcome="LEFT", critic=critic, replies=(said,))
-    return Item(prompt, verdict=verdict)
+    verdict = Verdict(
+        pair=Pair(left=left, right=right),
+        orders=("unknown",),
+        outcome=outcome,
+        critic=critic,
+        replies=(said,),
+        probability=probability,
+    )
+    return Item(prompt, verdict=verdict, gap=gap)
+
+
+def preferred(
+    prompt: Prompt, chosen: str, rejected: str, options: Options, critic: str, said: str, gap: float | None = None
+) -> Item:
+    """Return the verdict of a row that says only which of two texts is the better one; see `judged`."""
+    author = options.author or UNKNOWN
+    left, right = (Completion(prompt_id=prompt.id, author=author, text=text) for text in (chosen, rejected))
+    return judged(prompt, left, right, "LEFT", critic, said, gap=gap)
+
+
+def decided(items: Iterable[Item], count: Count) -> Iterator[tuple[Prompt, Completion, Completion]]:
+    """Yield prompt, better and worse completion, for a writer whose rows can say nothing else; counts the rest."""
+    for item in items:
+        if item.verdict is None:
+            count("not written: prompts and completions without a verdict", 1)
+            continue
+        left, right = item.verdict.pair.left, item.verdict.pair.right
+        match item.verdict.outcome:
+            case "LEFT":
+                yield item.prompt, left, right
+            case "RIGHT":
+                yield item.prompt, right, left
+            case "TIE":
+                count("not written: ties", 1)
+            case "INVALID":
+                count("not written: verdicts that cannot be read", 1)
