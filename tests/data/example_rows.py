@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from example_rows_preferences import EXAMPLES as PREFERENCES
+
 
 def said(*texts: str, system: str | None = None) -> list[dict[str, Any]]:
     """The messages of a conversation that the user begins."""
@@ -83,3 +85,4 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         {"text": PARAGRAPH},
     ],
 }
+EXAMPLES |= PREFERENCES
