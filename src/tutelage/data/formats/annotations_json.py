@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tutelage.data.alpaca_eval import preference_field, text_field
-from tutelage.data.formats.item import UNKNOWN, Count, Format, Item, Options, Row, each, judged
+from tutelage.data.formats.item import Count, Format, Item, Options, Row, each, judged, name_of
 from tutelage.data.formats.turns import instruction_of, number_of
 from tutelage.errors import DataError
 from tutelage.records import Completion, Outcome
@@ -24,7 +24,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     gap = _gap(where, row)
     prompt = instruction_of(where, row, options)
     left, right = (
-        Completion(prompt_id=prompt.id, author=options.author or _name(row, f"generator_{i}"), text=text)
+        Completion(prompt_id=prompt.id, author=options.author or name_of(row.get(f"generator_{i}")), text=text)
         for i, text in ((2, policy), (1, baseline))
     )
     outcome: Outcome = "INVALID"
@@ -33,12 +33,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     # a whole number is a decision, whose probability nobody has told
     probability = None if preference in (None, 1, 1.5, 2) else preference - 1
     said = "no preference" if preference is None else f"preference {preference}"
-    yield judged(prompt, left, right, outcome, _name(row, "annotator"), said, probability, gap)
-
-
-def _name(row: Row, field: str) -> str:
-    value = row.get(field)
-    return UNKNOWN if value is None or value != value or value == "" else str(value)
+    yield judged(prompt, left, right, outcome, name_of(row.get("annotator")), said, probability, gap)
 
 
 def _gap(where: str, row: Row) -> float | None:

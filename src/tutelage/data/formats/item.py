@@ -142,6 +142,13 @@ def shown(value: Any) -> str:
     return repr((value if isinstance(value, str) else _SHORT.repr(value))[:60])
 
 
+def name_of(value: Any) -> str:
+    """Return who or what a field names: a text, or a number as one; what is neither names nobody."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        return str(value)
+    return value if isinstance(value, str) and value else UNKNOWN
+
+
 def messages_of(where: str, value: Any) -> tuple[Message, ...]:
     """Return a list of {'role', 'content'} as messages; content is a text, or a list of parts that are texts.
 

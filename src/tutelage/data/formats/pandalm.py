@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tutelage.data.formats.item import UNKNOWN, Format, Item, Options, Row, Skip, each, judged, shown
+from tutelage.data.formats.item import UNKNOWN, Format, Item, Options, Row, Skip, each, judged, name_of, shown
 from tutelage.data.formats.turns import instruction_of
 from tutelage.errors import DataError
 from tutelage.records import Completion, Outcome
@@ -20,7 +20,7 @@ _OUTCOMES: dict[int, Outcome] = {0: "TIE", 1: "LEFT", 2: "RIGHT"}
 def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     if "gpt_result" in row:
         raise DataError(
-            f"{where}: only says what a model thought of row {row.get('idx')} of PandaLM's test set, without the "
+            f"{where}: only says what a model thought of row {shown(row.get('idx'))} of PandaLM's test set, without the "
             "texts; read testset-v1.json, or put its fields beside these"
         )
     votes = [row.get(name) for name in _ANNOTATORS]
@@ -43,7 +43,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
 
 def _authors(row: Row, options: Options) -> tuple[str, str]:
     """Return who wrote the two: the comparison's key is their names, joined by the only underscore in it."""
-    names = str(row.get("cmp_key", "")).split("_")
+    names = name_of(row.get("cmp_key")).split("_")
     if options.author or len(names) != 2 or not all(names):
         return (options.author or UNKNOWN,) * 2
     return names[0], names[1]

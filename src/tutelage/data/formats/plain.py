@@ -15,6 +15,7 @@ from tutelage.data.formats.item import (
     Skip,
     each,
     messages_of,
+    name_of,
     one_turn,
     prompt_of,
     shown,
@@ -61,7 +62,7 @@ def author_of(row: Row, options: Options) -> str:
     """Return who wrote a row's completion: whom the user names, else the row, else nobody knows."""
     own = options.columns.get("author")
     found = (row.get(name) for name in ((own,) if own else AUTHOR))
-    return options.author or next((str(name) for name in found if name and isinstance(name, str | int)), UNKNOWN)
+    return options.author or next((name for value in found if (name := name_of(value)) != UNKNOWN), UNKNOWN)
 
 
 def read_row(where: str, row: Row, options: Options) -> Iterator[Item]:

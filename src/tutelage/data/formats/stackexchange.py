@@ -11,7 +11,6 @@ from typing import Any
 
 from tutelage.data.formats.html_text import text_of_html
 from tutelage.data.formats.item import (
-    UNKNOWN,
     Count,
     Format,
     Item,
@@ -20,6 +19,7 @@ from tutelage.data.formats.item import (
     Skip,
     each,
     judged,
+    name_of,
     one_turn,
     shown,
     text_of,
@@ -42,7 +42,7 @@ def _read_row(where: str, row: Row, options: Options, count: Count) -> Iterator[
         if score is None:
             raise DataError(f"{where}: an answer has no pm_score")
         text = text_of_html(text_of(where, answer, "text"))
-        author = options.author or str(answer.get("author") or UNKNOWN)
+        author = options.author or name_of(answer.get("author"))
         if text:
             scored.append((score, Completion(prompt_id=prompt.id, author=author, text=text)))
         else:

@@ -29,11 +29,12 @@ class _Labelled:
 
 def _read_row(where: str, row: Row, options: Options) -> Iterator[_Labelled]:
     label = field_of(where, row, None, ("label",), "label")
-    if str(label).lower() not in _LABELS:
+    known = str(label).lower() if isinstance(label, bool | str) or label in (0, 1) else ""
+    if known not in _LABELS:
         raise DataError(f"{where}: expected a label true or false, found {shown(label)}")
     prompt = read_prompt(where, row, options)
     value = field_of(where, row, options.columns.get("completion"), ("completion",), "completion_field")
-    yield _Labelled(prompt, last_turn(where, value, prompt), _LABELS[str(label).lower()])
+    yield _Labelled(prompt, last_turn(where, value, prompt), _LABELS[known])
 
 
 _labelled = each(_read_row)
