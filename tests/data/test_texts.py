@@ -103,7 +103,8 @@ def test_what_is_left_out_of_a_text_is_marked() -> None:
     assert clip("a" * 20, 20) == "a" * 20
     assert clip("a" * 21, 20) == "a" * 19 + "…"
     assert clip("漢" * 11, 20) == "漢" * 9 + "…"
-    assert fold("one two three four five six", 10, 2) == ["one two", "three fou…"]
+    assert fold("one two three four five six", 10, 2) == ["one two", "… five six"]
+    assert fold("one two three four five\x1bsix", 12, 1) == ["…five\\x1bsix"]
     assert fold("one two three", 10, 2) == ["one two", "three"]
     assert fold("", 10, 2) == [""]
 

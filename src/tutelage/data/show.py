@@ -172,7 +172,7 @@ class Seen:
             yield from _table("special tokens, written out", self.prompts.special, self.completions.special)
             yield from _table("scripts and odd characters", self.prompts.odd, self.completions.odd)
             for number, item in enumerate(self.examples, 1):
-                yield from ("", *_example(number, item))
+                yield from ("", *example(f"example {number}", item))
 
     def _turns(self) -> Iterator[str]:
         if set(self.turns) == {1}:
@@ -227,10 +227,11 @@ def _table(title: str, prompts: _Noted, completions: _Noted) -> Iterator[str]:
         yield f"  {pad(name, 55)}{prompts.nums[kind]:>9,}{completions.nums[kind]:>13,}  {first}"
 
 
-def _example(number: int, item: Item) -> Iterator[str]:
+def example(title: str, item: Item) -> Iterator[str]:
+    """Yield what an item says, shortened, with control characters as escapes."""
     said: list[tuple[str, str]] = [(m.role, m.content) for m in item.prompt.messages]
     earlier = len(said) - 3
-    yield f"example {number}: prompt {item.prompt.id}" + (f", {earlier} messages before these" if earlier > 0 else "")
+    yield f"{title}: prompt {item.prompt.id}" + (f", {earlier} messages before these" if earlier > 0 else "")
     said = said[-3:] + [(c.author, c.text) for c in item.completions]
     if item.verdict is not None:
         pair, found = item.verdict.pair, item.verdict

@@ -147,7 +147,7 @@ def clip(text: str, columns: int) -> str:
 
 
 def fold(text: str, columns: int, num: int) -> list[str]:
-    """Return the beginning of `text` in at most `num` such lines of at most so many columns."""
+    """Return `text` in at most `num` such lines; of a longer one, its beginning and, after "…", its end."""
     shown = visible(text[: columns * num + 1])
     lines: list[str] = []
     while shown and len(lines) < num:
@@ -159,7 +159,10 @@ def fold(text: str, columns: int, num: int) -> list[str]:
         lines.append(shown[:cut].rstrip())
         shown = shown[cut:]
     if shown:  # or text that was not even looked at
-        lines[-1] = clip(f"{lines[-1]} {shown}", columns)
+        end = visible(text[-columns:])
+        while width_of(end) >= columns:
+            end = end[1:]
+        lines[-1] = "…" + end
     return lines or [""]
 
 
