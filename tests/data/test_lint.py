@@ -273,6 +273,17 @@ def test_the_status_says_what_was_found_if_asked(
     assert ("were found" in printed.err) is (status == 2)
 
 
+def test_a_file_of_preferences_is_looked_at_with_what_its_reader_leaves_out(write_rows: Callable[..., Path]) -> None:
+    rows = [{"prompt": ASK.text, "chosen": LONG, "rejected": LONG}]
+    rows += [{"prompt": ask(i).text, "chosen": f"It is {i}.", "rejected": f"No, {i}."} for i in range(3)]
+    path = write_rows("rows.jsonl", rows)
+    text = linted(path)
+    assert "3 decided pairs in" in text
+    assert f"{SAYS['same']:40}{1:>8}" in text
+    with pytest.raises(DataError, match="1 kinds of errors and 0 of warnings were found"):
+        linted(path, "fail=error")
+
+
 def test_what_has_no_verdicts_cannot_be_looked_at(tmp_path: Path, write_rows: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="has no verdicts to read"):
         linted(write_rows("rows.jsonl", [{"prompt": "a", "completion": "b"}]))

@@ -34,6 +34,7 @@ ANY = st.text(st.characters(), max_size=300)
         ("☀️", "emoji"),
         ("x ≤ ½", "symbols"),
         ("𝐛𝐨𝐥𝐝", "styled"),
+        ("ℭ", "styled"),
         ("a\x00", "control"),
         ("\x1b[31m", "control"),
         ("a\r\nb", "carriage"),

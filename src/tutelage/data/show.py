@@ -163,7 +163,10 @@ class Seen:
         yield from _named("critics", _most(self.critics))
         yield from _named("sources", _most(self.sources))
         yield from _named("authors", _most(self.authors))
-        yield from _named("left out", [f"{num:,} {what.removeprefix('skipped: ')}" for what, num in counts.items()])
+        yield from _named(
+            "left out",
+            [f"{num:,} {what.removeprefix('skipped: ').removeprefix('left out: ')}" for what, num in counts.items()],
+        )
         if self.num:
             yield from self._turns()
             for texts in (self.prompts, self.completions):

@@ -67,12 +67,13 @@ _BY_CATEGORY = {
     "Zs": "spaces that are none (no-break and others)",
     "Nd": "digits of other scripts",
 }
-_STYLED = {
-    "MATHEMATICAL": "styled letters (𝐛𝐨𝐥𝐝, 𝒾𝓉𝒶𝓁𝒾𝒸)",
+_BY_NAME = {
+    **dict.fromkeys(
+        ("MATHEMATICAL", "CIRCLED", "SQUARED", "NEGATIVE", "BLACK-LETTER", "DOUBLE-STRUCK", "SCRIPT"),
+        "styled letters (𝐛𝐨𝐥𝐝, 𝒾𝓉𝒶𝓁𝒾𝒸)",
+    ),
     "FULLWIDTH": "full-width forms",
     "HALFWIDTH": "full-width forms",
-    "CIRCLED": "styled letters (𝐛𝐨𝐥𝐝, 𝒾𝓉𝒶𝓁𝒾𝒸)",
-    "SQUARED": "styled letters (𝐛𝐨𝐥𝐝, 𝒾𝓉𝒶𝓁𝒾𝒸)",
     "COMBINING": "combining marks",
     "VARIATION": "emoji and dingbats",
     "LATIN": "Latin beyond ASCII (é, ß, ł)",
@@ -111,8 +112,8 @@ def _kind(char: str) -> str:
         return "emoji and dingbats"
     if category[0] == "P":
         return "typographic punctuation (“ ” — …)" if char < "\u3000" else "CJK punctuation"
-    if first in _STYLED:
-        return _STYLED[first]
+    if first in _BY_NAME:
+        return _BY_NAME[first]
     return "symbols" if category[0] in "SN" else first.title()
 
 
