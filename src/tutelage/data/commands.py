@@ -1,4 +1,4 @@
-"""`tutelage data formats|...`: what data is, before anything is done with it."""
+"""`tutelage data formats|show|lint|...`: what data is, before anything is done with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from tutelage.config import Group
 from tutelage.data.formats import FORMATS
+from tutelage.data.lint import LintConfig, lint
+from tutelage.data.show import ShowConfig, show
 
 
 class FormatsConfig(Group):
@@ -20,4 +22,8 @@ def formats(config: FormatsConfig) -> str:
     return "\n".join(f"{name:{names}}  {what:{holds}}  {only}{says}" for name, what, only, says in rows)
 
 
-ACTIONS: Mapping[str, tuple[type[Group], Callable[[Any], object]]] = {"formats": (FormatsConfig, formats)}
+ACTIONS: Mapping[str, tuple[type[Group], Callable[[Any], object]]] = {
+    "formats": (FormatsConfig, formats),
+    "show": (ShowConfig, show),
+    "lint": (LintConfig, lint),
+}
