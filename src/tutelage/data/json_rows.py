@@ -101,8 +101,8 @@ class _Window:
         self._pieces = pieces(path)
         self._text = ""
         self._place = 0
-        self._line = 1
-        """The line on which `_text` begins."""
+        self._passed = 0
+        """Characters of the file before `_text`."""
 
     def next(self) -> str:
         """Return the character that is next after white space; "" at the end."""
@@ -169,7 +169,14 @@ class _Window:
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LITERAL
 
     def _line_of(self, place: int) -> int:
-        return self._line + self._text.count("\n", 0, place)
+        """Return the line of a character, counted from the beginning; see `text._line_at`."""
+        line, left = 1, self._passed + place
+        for piece in pieces(self.path):
+            line += piece.count("\n", 0, left)
+            left -= len(piece)
+            if left <= 0:
+                break
+        return line
 
     def _more(self) -> bool:
         """Forget what was read, and read on: as much again as there is, so that a long element is soon whole."""
@@ -185,6 +192,6 @@ class _Window:
             size += len(piece)
         if not size:
             return False
-        self._line = self._line_of(self._place)
+        self._passed += self._place
         self._text, self._place = "".join(parts), 0
         return True
