@@ -2,7 +2,8 @@
 
 Why not a streaming parser: the one that is kept (ijson) refuses NaN and whole numbers of 20 digits, which Python
 writes and reads, turns half a character into a question mark without a word, and takes gigabytes for nested brackets.
-Here `json` itself reads element after element from a window on the text, so that a row is the same however it came.
+Here element after element is read from a window on the text, as `json` reads it, so that a row is the same however it
+came. What pydantic's parser reads, which is twice as fast, it reads as `json` does.
 """
 
 from __future__ import annotations
@@ -13,13 +14,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tutelage.data.text import LONGEST, numbered_lines, pieces
+from pydantic_core import from_json
+
+from tutelage.data.text import LONGEST, PIECE, numbered_lines, pieces
 from tutelage.errors import DataError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
+_NEXT_OBJECT = re.compile(r'[ \t\r\n]*,[ \t\r\n]*\{[ \t\r\n]*"[^"\\]{1,60}"')
+"""From the end of an object in a list to the first key of the next."""
+_PATIENCE = 8
+"""So many wrong guesses in a row are enough."""
 _LITERAL = 16
 """An error so near to the end of the window may be a number, an escape or a NaN that goes on."""
+
+
+def parse(text: str) -> Any:
+    """Return what `json.loads` returns, faster.
+
+    Raises:
+        ValueError: not JSON, or a number of thousands of digits.
+        RecursionError: too many brackets.
+    """
+    try:
+        return from_json(text, cache_strings="keys")
+    except ValueError:  # it may be half a character or many brackets, which json reads
+        return json.loads(text)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -35,7 +55,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
         is_empty = False
         where = f"{path}, line {number}"
         try:
-            value = json.loads(line)
+            value = parse(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON ({error}); expected one JSON object a line") from None
         yield where, value
@@ -69,10 +89,11 @@ def read_json(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _elements(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
     window.skip()
+    named = f"{path}, row"
     number, more = 0, window.next() != "]"
     while more:
         number += 1
-        yield f"{path}, row {number}", window.value()
+        yield f"{named} {number}", window.element()
         more = window.goes_on("]")
     window.end()
 
@@ -103,6 +124,9 @@ class _Window:
         self._place = 0
         self._passed = 0
         """Characters of the file before `_text`."""
+        self._between = ""
+        """The last character of the element before, and what lay between it and the first key of the next."""
+        self._wrong = 0
 
     def next(self) -> str:
         """Return the character that is next after white space; "" at the end."""
@@ -135,6 +159,29 @@ class _Window:
                 if end < len(self._text) or not self._more():
                     self._place = end
                     return value
+
+    def element(self) -> Any:
+        """Return the element of a list that is next, and go past it.
+
+        The rows of a file mostly look alike, so where one ends can be guessed from what followed the last. A wrong
+        guess does no harm, as a part of an object is never an object; after some, none are made.
+        """
+        self.next()
+        if self._between and self._wrong < _PATIENCE:
+            end = self._text.find(self._between, self._place) + 1
+            if not end and len(self._text) - self._place < PIECE and self._more():
+                end = self._text.find(self._between, self._place) + 1
+            try:
+                value = from_json(self._text[self._place : end], cache_strings="keys")
+            except ValueError:
+                self._wrong += 1
+            else:
+                self._place, self._wrong = end, 0
+                return value
+        value = self.value()
+        if following := _NEXT_OBJECT.match(self._text, self._place):
+            self._between = self._text[self._place - 1] + following[0]
+        return value
 
     def goes_on(self, closing: str) -> bool:
         """Go past a comma, or the bracket that ends it all; return whether there is more."""
