@@ -139,7 +139,7 @@ def _said(error: Exception) -> str:
 
 def _of_data_set(place: Place, rows: Prompts, read: Callable[[Path], Rows]) -> Rows:
     extras.require("data", f"{rows.path}: a data set with subsets or splits")
-    split, files, builder = _parts(place.path, rows.path, rows.subset, rows.split)
+    split, files, builder = _parts(place.path, place.path.stat().st_mtime_ns, rows.path, rows.subset, rows.split)
     if files is None:
         return _numbered(f"{rows.path}, split {split}", builder.as_streaming_dataset(split=split))
     return (row for file in files for row in read(file))
@@ -147,7 +147,7 @@ def _of_data_set(place: Place, rows: Prompts, read: Callable[[Path], Rows]) -> R
 
 @lru_cache(maxsize=16)
 def _parts(
-    folder: Path, name: str, subset: str | None, split: str | None
+    folder: Path, changed: int, name: str, subset: str | None, split: str | None
 ) -> tuple[str, tuple[Path, ...] | None, Any]:
     """Return the split, its files (None: `datasets` has to read them), and what `datasets` makes of the folder."""
     from datasets import get_dataset_config_names, load_dataset_builder

@@ -25,6 +25,8 @@ _NEXT_OBJECT = re.compile(r'[ \t\r\n]*,[ \t\r\n]*\{[ \t\r\n]*"[^"\\]{1,60}"')
 """From the end of an object in a list to the first key of the next."""
 _PATIENCE = 8
 """So many wrong guesses in a row are enough."""
+_FIRST_LINE = 16 * PIECE
+"""In a first line longer than that, no row of JSON lines is looked for."""
 _LITERAL = 16
 """An error so near to the end of the window may be a number, an escape or a NaN that goes on."""
 
@@ -79,7 +81,7 @@ def read_json(path: Path) -> Iterator[tuple[str, Any]]:
         if window.holds_several():
             yield from read_json_lines(path)
         else:
-            yield from _keys(path, window)
+            yield from _keys(path, _Window(path))
     elif not opening:
         raise DataError(f"{path}: is empty; expected one JSON object a line")
     else:
@@ -90,7 +92,7 @@ def read_json(path: Path) -> Iterator[tuple[str, Any]]:
 def _elements(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
     window.skip()
     named = f"{path}, row"
-    number, more = 0, window.next() != "]"
+    number, more = 0, not window.closes("]")
     while more:
         number += 1
         yield f"{named} {number}", window.element()
@@ -99,8 +101,9 @@ def _elements(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
 
 
 def _keys(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
+    window.next()
     window.skip()
-    number, more = 0, window.next() != "}"
+    number, more = 0, not window.closes("}")
     while more:
         number += 1
         if window.next() != '"':
@@ -183,6 +186,13 @@ class _Window:
             self._between = self._text[self._place - 1] + following[0]
         return value
 
+    def closes(self, closing: str) -> bool:
+        """Go past the bracket that ends it all, if it is next; return whether it was."""
+        if self.next() != closing:
+            return False
+        self.skip()
+        return True
+
     def goes_on(self, closing: str) -> bool:
         """Go past a comma, or the bracket that ends it all; return whether there is more."""
         found = self.next()
@@ -197,12 +207,16 @@ class _Window:
             raise self.broken("Extra data")
 
     def holds_several(self) -> bool:
-        """True if a whole value is followed by another; looks no further than what is in memory."""
+        """True if the line that begins here is a whole value, and is not the last."""
+        while "\n" not in self._text[self._place :] and len(self._text) < _FIRST_LINE and self._more():
+            pass
+        line, _, _ = self._text[self._place :].partition("\n")
         try:
-            _, end = _DECODER.raw_decode(self._text, self._place)
+            parse(line)
         except (ValueError, RecursionError):
             return False
-        return bool(self._text[end:].strip()) and "\n" in _SPACE.match(self._text, end)[0]  # type: ignore[index]
+        self._place += len(line)
+        return bool(self.next())
 
     def broken(self, what: str, place: int | None = None) -> DataError:
         """Return the error that names the line."""

@@ -24,13 +24,13 @@ def pieces(path: Path) -> Iterator[str]:
     Raises:
         DataError: missing, not to be read, not a whole gzip file, or not UTF-8 (names the line).
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
     taken = 0
     with _open(path) as file:
         while True:
             data = file.read(PIECE)
             try:
-                text = decoder.decode(data if taken else data.removeprefix(BOM), final=not data)
+                text = decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
                 # What the decoder had kept of the piece before comes first.
                 place = taken + len(data) - len(error.object) + error.start
