@@ -20,7 +20,7 @@ setup: $(DONE)
 
 $(DONE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tutelage needs Python 3.11 or newer, found %s; give make PYTHON=python3.11" % sys.version.split()[0])'
-	@echo "setup: virtual environment $(VENV), then about 131 packages (a few minutes the first time)"
+	@echo "setup: virtual environment $(VENV), then about 130 packages (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[data,train,lora,plot,serve,dev]'

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from tutelage.config import Group, Tree
 from tutelage.disk import file_hash, is_file, is_folder
 from tutelage.errors import DataError, ModelError, StoreError
+from tutelage.places import data_hash, find, is_data_set
 from tutelage.store import Artifact, InputRecord, is_artifact
 
 Part = Literal["sft", "preference", "validation", "evaluation"]
@@ -127,8 +128,9 @@ class Prompts(Selected):
     preset_optional: ClassVar[tuple[str, ...]] = ("author",)
     path: str = Field(
         min_length=1,
-        description="an artifact folder; a file (.jsonl, .json, .csv, .parquet, .gz too); a data set's folder, or "
-        "its name on the Hugging Face Hub",
+        description="an artifact folder; a file (.jsonl, .json, .csv, .tsv, .parquet; of texts .gz too); a folder of "
+        "such files, or one that datasets saved; a name on the Hugging Face Hub. What is not there is looked for "
+        "below the folder that $TUTELAGE_DATA names",
     )
     format: str | None = Field(
         None,
@@ -148,17 +150,23 @@ class Prompts(Selected):
     max_chars: int | None = Field(None, ge=1, description="the same in characters")
 
     def identity(self) -> Tree:
-        """Return the artifact's fingerprint, or the file's hash and how it is read; and what of it is taken."""
+        """Return the artifact's fingerprint, or the file's hash and how it is read; and what of it is taken.
+
+        Of a data set of the Hub it is the name and the commit that is really read.
+        """
         made = self.artifact()
         if made is not None:
             return _identity_of(made) | self.selected()
         names = set(type(self).model_fields) - set(Selected.model_fields)
-        return self._content() | {name: _plain(getattr(self, name)) for name in sorted(names)} | self.selected()
+        return {name: _plain(getattr(self, name)) for name in sorted(names)} | self._content() | self.selected()
 
     def _content(self) -> Tree:
-        if is_folder(self.path):
-            Artifact.open(self.path)  # explains what is missing
-        return {"content": file_hash(Path(self.path))}
+        place = find(self.path, self.revision)
+        if place.commit is not None:
+            return {"path": self.path, "revision": place.commit}
+        if is_folder(place.path) and not is_data_set(place.path):
+            Artifact.open(place.path)  # explains what is missing
+        return {"content": data_hash(place)}
 
 
 class Rows(Prompts):

@@ -21,7 +21,7 @@ import tutelage
 
 PACKAGE = Path(tutelage.__file__).parent
 HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft")
-FOUNDATION = {"records", "disk", "garbage", "store", "config", "errors", "extras", "inputs", "progress"}
+FOUNDATION = {"records", "disk", "garbage", "store", "config", "errors", "extras", "inputs", "places", "progress"}
 
 # What each part of the package may import of the package. A part that is not here fails the test below:
 # a new room needs a line of its own. `help` reads the stages' settings and is imported by `cli` alone.
@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "disk": {"errors", "records"},
     "store": {"errors", "records", "disk", "progress"},
-    "inputs": {"errors", "records", "config", "disk", "store"},
+    "places": {"errors", "disk", "extras", "progress"},
+    "inputs": {"errors", "records", "config", "disk", "store", "places"},
     "data": FOUNDATION,
     "critic": FOUNDATION | {"data"},
     "chat": FOUNDATION,

@@ -105,7 +105,6 @@ PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]), m
         ("rows.jsonl", lines(GOOD) + '{"prompt": "größer"}\n'.encode("latin-1"), "line 2: not UTF-8"),
         ("rows.jsonl", lines(GOOD).decode().encode("utf-16"), "line 1: not UTF-8"),
         ("rows.json", b'[\n{"prompt": "a"},\n{"prompt"}\n]', "line 3: not JSON"),
-        ("rows.json", lines(GOOD, GOOD), "line 2: not JSON .*jsonl"),
         ("rows.json", b'{"prompt": "a"}', "first row has the fields key, value, which is no format that is known"),
         ("rows.json", b"7", "expected a JSON list of objects, found a int"),
         ("rows.json", json.dumps([GOOD, 3]).encode(), "row 2: expected an object"),
@@ -135,7 +134,7 @@ def test_a_file_that_is_not_there_is_one_error(tmp_path: Path, name: str, says: 
 
 def test_a_folder_in_place_of_a_file_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        prompts_in(tmp_path)
+        list(read_objects(tmp_path))
     with pytest.raises(DataError, match="cannot be read"):
         list(read_objects(Path("nul\0byte.jsonl")))
 

@@ -89,7 +89,11 @@ def _all(rows: Prompts, count: Count, skip_bad: bool) -> Iterator[Item]:
     yield from _filtered(found.read(every, options, count), rows, count)
 
 
-def _filtered(items: Iterable[Item], rows: Prompts, count: Count) -> Iterator[Item]:
+def _filtered(items: Iterator[Item], rows: Prompts, count: Count) -> Iterator[Item]:
+    return items if rows.without == () and rows.max_words is rows.max_chars is None else _kept(items, rows, count)
+
+
+def _kept(items: Iterable[Item], rows: Prompts, count: Count) -> Iterator[Item]:
     for item in items:
         text = item.prompt.text
         if rows.without and (found := next((t for t in rows.without if _holds(item, t)), None)) is not None:

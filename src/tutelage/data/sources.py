@@ -1,82 +1,52 @@
-"""Files of rows -> one object at a time. Damage is an error that names the line."""
+"""Files, folders and data sets of the Hub -> one row at a time, in memory that does not grow with them."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import DataError
+from tutelage.data.hub import rows_of_folder
+from tutelage.data.json_rows import read_json, read_json_lines
+from tutelage.data.tables import read_csv, read_parquet
+from tutelage.disk import is_folder
+from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts
+from tutelage.places import find
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
+    ".json": read_json,
+    ".csv": lambda path: read_csv(path, ","),
+    ".tsv": lambda path: read_csv(path, "\t"),
+    ".parquet": read_parquet,
+}
+"""By the end of the name, without .gz; everything else is JSON lines."""
 
 
 def open_rows(rows: Prompts) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, row) for each row of a file or a data set; see `read_objects`."""
-    yield from read_objects(Path(rows.path))
+    """Yield (where, row) for each row of a file, of a folder of files, or of a data set.
+
+    Raises:
+        DataError: nothing is there, or what is there is damaged; see `places.find` and `read_objects`.
+        ConfigError: a subset, split or revision of a file.
+    """
+    place = find(rows.path, rows.revision)
+    if is_folder(place.path):
+        return rows_of_folder(place, rows, read_objects)
+    given = [name for name in ("subset", "split", "revision") if getattr(rows, name) is not None]
+    if given:
+        raise ConfigError(f"{rows.path}: is a file; {', '.join(given)} is for data sets, leave it out")
+    return read_objects(place.path)
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, object) for each row of a .jsonl or .json file, .gz too.
+    """Yield (where, object) for each row of a .jsonl, .json, .csv, .tsv or .parquet file; of the texts, .gz too.
 
     Raises:
-        DataError: missing, empty, not UTF-8 (names the line), not JSON (names the line), or not objects.
+        DataError: missing, empty, not UTF-8 or of another form (names the line), or not objects.
     """
-    text = _read(path)
-    if not text.strip():
-        raise DataError(f"{path}: is empty; expected one JSON object a line")
-    if path.name.removesuffix(".gz").endswith(".json"):
-        yield from _json_list(path, text)
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: not JSON ({error}); expected one JSON object a line") from None
-            yield where, _object(where, row)
-
-
-def _json_list(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg}); "
-            "expected a list of objects, or one object a line in a file named .jsonl"
-        ) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too many brackets
-        raise DataError(f"{path}: not JSON that can be read ({error})") from None
-    if isinstance(rows, dict):
-        rows = [{"key": key, "value": value} for key, value in rows.items()]
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: expected a JSON list of objects, found a {type(rows).__name__}")
-    for number, row in enumerate(rows, 1):
-        yield f"{path}, row {number}", _object(f"{path}, row {number}", row)
-
-
-def _object(where: str, row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: expected an object such as {{'prompt': ...}}, found {str(row)[:60]!r}")
-    return row
-
-
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error})") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file first") from None
+    reader = READERS.get(Path(path.name.removesuffix(".gz")).suffix, read_json_lines)
+    for where, row in reader(path):
+        if type(row) is not dict:
+            raise DataError(f"{where}: expected an object such as {{'prompt': ...}}, found {str(row)[:60]!r}")
+        yield where, row
