@@ -2,9 +2,9 @@
 
     benchmarks/data/leaks.py DATA_DIR [--minhash]
 
-DATA_DIR holds alpaca_eval/, teachers/, hh/ and sharegpt/. Every instruction of AlpacaEval is planted in every way as a
-prompt of its own, as the first and as a later turn of a real conversation. What is found in the real prompts as they
-are, is printed: whether it is a leak is for a person to say; all of it counts as wrong here.
+DATA_DIR holds alpaca_eval/, teachers/, hh/ and sharegpt/. Every instruction of AlpacaEval is planted in every way, as
+a prompt of its own, as the first and as a later turn of a real conversation. What is found in the real prompts as
+they are, is printed: whether it is a leak is for a person to say; all of it counts as wrong here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 from tutelage.data.leaks import KINDS, Leaks
 from tutelage.data.normal import words_of
@@ -113,7 +114,7 @@ def real(folder: Path) -> dict[str, list[list[str]]]:
         for row in rows_of(path):
             said = row["chosen"].split(CONVERSATIONS)[1:]
             turns["hh"].append([turn.partition("\n\nAssistant:")[0].strip() for turn in said])
-    for row in json.loads(gzip.open(folder / "sharegpt/sharegpt_sample.json.gz").read()):
+    for row in document(folder / "sharegpt/sharegpt_sample.json.gz"):
         turns["sharegpt"].append([m["value"] for m in row["conversations"] if m["from"] in ("human", "user")])
     return {name: [each for each in found if each and each[-1].strip()] for name, found in turns.items()}
 
@@ -122,6 +123,11 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
     """The rows of a file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)
+
+
+def document(path: Path) -> list[Any]:
+    """The list that a file is."""
+    return list(json.loads(gzip.decompress(path.read_bytes())))
 
 
 def recall(evaluated: list[Prompt], turns: dict[str, list[list[str]]], leaks: Leaks) -> tuple[str, int]:
@@ -260,7 +266,7 @@ def main() -> None:
     parser.add_argument("--minhash", action="store_true", help="ask datasketch too, which must be installed")
     options = parser.parse_args()
     turns = real(options.data)
-    instructions = json.loads(gzip.open(options.data / "alpaca_eval/eval_instructions.json.gz").read())
+    instructions = document(options.data / "alpaca_eval/eval_instructions.json.gz")
     evaluated = [Prompt.of(row["instruction"]) for row in instructions]
     leaks = Leaks(evaluated)
     print("## Planted leaks\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tutelage.config import Group
 from tutelage.data.formats import FORMATS
+from tutelage.data.gate import LeaksConfig, leaks
 
 
 class FormatsConfig(Group):
@@ -20,4 +21,7 @@ def formats(config: FormatsConfig) -> str:
     return "\n".join(f"{name:{names}}  {what:{holds}}  {only}{says}" for name, what, only, says in rows)
 
 
-ACTIONS: Mapping[str, tuple[type[Group], Callable[[Any], object]]] = {"formats": (FormatsConfig, formats)}
+ACTIONS: Mapping[str, tuple[type[Group], Callable[[Any], object]]] = {
+    "formats": (FormatsConfig, formats),
+    "leaks": (LeaksConfig, leaks),
+}

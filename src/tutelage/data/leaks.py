@@ -1,11 +1,11 @@
 """Training prompts that are evaluated: the same, the same but for how it is written, or nearly the same.
 
-Near: nine tenths of the evaluated prompt's words (`overlap`) stand in the training prompt, in runs of three or more
-within a passage of its own length and a sentence or two (or the other way round, if the training prompt is at least
-half as long). Of a prompt under eight words all must stand there, where sentences begin and end.
+Near: all words of the evaluated prompt but one in fifty (`overlap`) stand in the training prompt, in runs of three or
+more within a passage of its own length and a sentence or two (or the other way round, if the training prompt is at
+least half as long). Of a prompt under eight words all must stand there, where sentences begin and end.
 
 An index of the evaluated prompts' words answers exactly. MinHash was measured against it: it estimates resemblance,
-which one added sentence brings below that of two questions of one template.
+which one added sentence brings below that of two questions of one template (`benchmarks/data/leaks.py --minhash`).
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ SHORTEST = 3
 """Words. Of a still shorter one ("Hi") nothing but the same counts."""
 
 
+OVERLAP = Field(
+    0.98,
+    gt=0.5,
+    le=1,
+    description="share of a prompt's words in another that makes the two nearly the same; null: only the same words "
+    "count (in any case, white space and punctuation)",
+)
+"""Two questions of one template differ in a word or two: below 0.98, one of 40 words would be a leak of the other."""
+
+
 class Leakage(Group):
     """What becomes of training prompts that are evaluated."""
 
     action: Literal["block", "remove", "allow"] = Field(
         "block", description="block: stop and list them; remove: leave them out and count them; allow: do not look"
     )
-    overlap: float | None = Field(
-        0.98,
-        gt=0.5,
-        le=1,
-        description="share of a prompt's words in another that makes the two nearly the same; null: only the same "
-        "words count (in any case, white space and punctuation)",
-    )
+    overlap: float | None = OVERLAP
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Leaks:
     and not the first ("Shorter, please"), all user turns are compared together with all.
     """
 
-    def __init__(self, evaluated: Iterable[Prompt], overlap: float | None = Leakage().overlap) -> None:
+    def __init__(self, evaluated: Iterable[Prompt], overlap: float | None = 0.98) -> None:
         self.overlap = overlap
         self._exact: dict[str, list[Prompt]] = {}
         self._targets: dict[str, _Target] = {}
