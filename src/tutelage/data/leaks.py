@@ -10,10 +10,11 @@ which one added sentence brings below that of two questions of one template (`be
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import islice
 from typing import Literal
 
 from pydantic import Field
@@ -41,6 +42,10 @@ OVERLAP = Field(
 """Two questions of one template differ in a word or two: below 0.98, one of 40 words would be a leak of the other."""
 
 
+REMEMBERED = 100_000
+"""Turns whose answer is kept, as numbers."""
+
+
 class Leakage(Group):
     """What becomes of training prompts that are evaluated."""
 
@@ -62,14 +67,13 @@ class Leak:
     overlap: float
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Target:
     """What is looked for: one text, of one or more evaluated prompts that are the same."""
 
     words: tuple[str, ...]
+    different: frozenset[str]
     prompts: list[Prompt] = field(default_factory=list)
-    least: int = 0
-    """How many of its different grams must be found, at the least, for enough of it to be covered."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Leaks:
 
     def __init__(self, evaluated: Iterable[Prompt], overlap: float | None = 0.98) -> None:
         self.overlap = overlap
-        self._exact: dict[str, list[Prompt]] = {}
+        self._exact: dict[str, set[str]] = defaultdict(set)
         self._targets: dict[str, _Target] = {}
         self._together = False
         for prompt in evaluated:
@@ -97,17 +101,17 @@ class Leaks:
             self._together |= together
             text = "\n".join(turns) if together else turns[-1]
             words = words_of(text)
-            target = self._targets.setdefault(_letters(words, text), _Target(tuple(words)))
+            target = self._targets.setdefault(_letters(words, text), _Target(tuple(words), frozenset(words)))
             target.prompts.append(prompt)
-            self._exact.setdefault(text, []).append(prompt)
-        self._by_gram = defaultdict[Gram, list[_Target]](list)
+            self._exact[text].add(prompt.id)
         self._by_word = defaultdict[str, list[_Target]](list)
+        self._by_rare_word = defaultdict[str, list[_Target]](list)
         if overlap is not None:
-            self._index(overlap)
+            self._index()
         self._known: dict[int, list[_Found]] = {}
 
     def of(self, prompt: Prompt) -> list[Leak]:
-        """Return the evaluated prompts that a training prompt holds, each once."""
+        """Return the evaluated prompts that a training prompt holds, each once, the nearest first."""
         turns = _user_turns(prompt)
         if self._together and len(turns) > 1:
             turns.append("\n".join(turns))
@@ -115,81 +119,83 @@ class Leaks:
         for turn in turns:
             for found in self._look_up(turn):
                 for evaluated in found.target.prompts:
-                    same = found.kind == "normalised" and evaluated in self._exact.get(turn, ())
-                    leak = Leak("exact" if same else found.kind, prompt, turn, evaluated, found.overlap)
+                    kind = "exact" if evaluated.id in self._exact.get(turn, ()) else found.kind
                     known = leaks.get(evaluated.id)
-                    if known is None or KINDS.index(leak.kind) < KINDS.index(known.kind):
-                        leaks[evaluated.id] = leak
+                    if known is None or KINDS.index(kind) < KINDS.index(known.kind):
+                        leaks[evaluated.id] = Leak(kind, prompt, turn, evaluated, found.overlap)
         return sorted(leaks.values(), key=lambda leak: (KINDS.index(leak.kind), -leak.overlap))
 
-    def _index(self, overlap: float) -> None:
-        short: list[_Target] = []
+    def _index(self) -> None:
+        """Index every text by its words; and by its rarest, of which another must hold one to hold enough of it."""
         for target in self._targets.values():
-            if len(target.words) >= SHORT:
-                target.least = _least(target.words, overlap)
-                for gram in {g for g in grams_of(target.words) if "" not in g}:
-                    self._by_gram[gram].append(target)
-            elif len(target.words) >= SHORTEST:
-                short.append(target)
-        usual = Counter(word for target in self._targets.values() for word in set(target.words))
-        for target in short:
-            self._by_word[min(target.words, key=lambda word: usual[word])].append(target)
+            if len(target.words) >= SHORTEST:
+                for word in target.different:
+                    self._by_word[word].append(target)
+        for target in self._targets.values():
+            if len(target.words) >= SHORTEST:
+                for word in self._rarest(target.words, target.different):
+                    self._by_rare_word[word].append(target)
+
+    def _rarest(self, words: Sequence[str], different: Set[str]) -> list[str]:
+        """Return the words that are rare among the evaluated, one more than may be missing."""
+        return nsmallest(self._spare(words) + 1, different, key=lambda word: (len(self._by_word.get(word, ())), word))
+
+    def _spare(self, words: Sequence[str]) -> int:
+        """Return how many of the words may be missing."""
+        if self.overlap is None or len(words) < SHORT:
+            return 0
+        return int((1 - self.overlap) * len(words) + 1e-9)
 
     def _look_up(self, turn: str) -> list[_Found]:
         # The continuations of a conversation bring its earlier turns again and again.
         key = hash(turn)
         if key not in self._known:
-            if len(self._known) >= 100_000:
+            if len(self._known) >= REMEMBERED:
                 self._known.clear()
             words = words_of(turn)
             same = self._targets.get(_letters(words, turn))
             found = [] if same is None else [_Found(same, "normalised", 1.0)]
-            found += [f for f in (*self._near(words), *self._short(turn, words)) if f.target is not same]
+            found += [near for near in self._near(turn, words) if near.target is not same]
             self._known[key] = found
         return self._known[key]
 
-    def _near(self, words: Sequence[str]) -> Iterator[_Found]:
-        by_gram, overlap = self._by_gram, self.overlap
-        common = {gram for gram in zip(words, words[1:], words[2:], strict=False) if gram in by_gram}
-        if not common or overlap is None:
-            return
-        number = Counter(id(target) for gram in common for target in by_gram[gram])
-        targets = {id(target): target for gram in common for target in by_gram[gram]}
-        places: dict[int, Gram] = {}
-        least = _least(words, overlap) if len(words) >= SHORT else math.inf
-        for name, num in number.items():
-            target = targets[name]
-            backwards = num >= least and len(words) < len(target.words) <= 2 * len(words)
-            if num < target.least and not backwards:
-                continue
-            places = places or {
-                i: gram for i, gram in enumerate(grams_of(words)) if gram in common or "" in (gram[0], gram[2])
-            }
-            share = covered(target.words, places)
-            if share < overlap and backwards:
-                share = covered(words, dict(enumerate(grams_of(target.words))))
-            if share >= overlap:
+    def _near(self, turn: str, words: list[str]) -> Iterator[_Found]:
+        said = set(words)
+        sentences: Sentences | None = None
+        grams: list[Gram] = []
+        for target in self._likely(said):
+            if len(target.words) < SHORT:
+                sentences = sentences or Sentences.of(turn)
+                share = float(sentences.hold(target.words))
+            else:
+                grams = grams or grams_of(words)
+                share = covered(target.words, grams)
+            if share >= (self.overlap or 1):
+                yield _Found(target, "near", share)
+        for target in self._likely_around(words, said):
+            share = covered(words, grams_of(target.words))
+            if share >= (self.overlap or 1):
                 yield _Found(target, "near", share)
 
-    def _short(self, turn: str, words: Sequence[str]) -> Iterator[_Found]:
-        said = set(words)
-        likely = [t for word in self._by_word.keys() & said for t in self._by_word[word] if said.issuperset(t.words)]
-        if likely:
-            sentences = Sentences.of(turn)
-            yield from (_Found(target, "near", 1.0) for target in likely if sentences.hold(target.words))
+    def _likely(self, said: set[str]) -> Iterator[_Target]:
+        """Yield the texts whose words are there, but for those that may be missing."""
+        likely = {
+            id(target): target for word in said & self._by_rare_word.keys() for target in self._by_rare_word[word]
+        }
+        for target in likely.values():
+            if len(target.different - said) <= self._spare(target.words):
+                yield target
 
-
-def _least(words: Sequence[str], overlap: float) -> int:
-    """Return how many different grams cover `overlap` of the words, at the least: each covers three where it stands.
-
-    Two words at either end may be covered by those that hold the text's beginning and end, which are in every text.
-    """
-    often = sorted(Counter(gram for gram in grams_of(words) if "" not in gram).values(), reverse=True)
-    wanted, num = overlap * len(words) - 4, 0
-    while wanted > 0 and num < len(often):
-        wanted -= 3 * often[num]
-        num += 1
-    return num
+    def _likely_around(self, words: Sequence[str], said: set[str]) -> Iterator[_Target]:
+        """Yield the texts that hold these words, but for those that may be missing, and are at most twice as long."""
+        spare = self._spare(words)
+        unknown = (word for word in said if word not in self._by_word)
+        if len(words) < SHORT or next(islice(unknown, spare, None), None) is not None:
+            return
+        around = {id(target): target for word in self._rarest(words, said) for target in self._by_word.get(word, ())}
+        for target in around.values():
+            if len(words) < len(target.words) <= 2 * len(words) and len(said - target.different) <= spare:
+                yield target
 
 
 def _letters(words: Sequence[str], text: str) -> str:

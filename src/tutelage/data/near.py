@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutelage.data.normal import words_of
@@ -26,19 +26,19 @@ def grams_of(words: Sequence[str]) -> list[Gram]:
     return list(zip(words, words[1:], words[2:], strict=False))
 
 
-def covered(inner: Sequence[str], outer: Mapping[int, Gram]) -> float:
+def covered(inner: Sequence[str], outer: Sequence[Gram]) -> float:
     """Return how much of `inner` stands in another text: the share of its words that are in common grams.
 
     Those may stand in any order, but no further apart than `inner` is long, and `BETWEEN` words more.
 
     Args:
         inner: words.
-        outer: the other text's grams by their place in it, in order; those that cannot be common may be left out.
+        outer: the other text's grams, in their order.
     """
     words_in = defaultdict[Gram, list[int]](list)
     for start, gram in enumerate(grams_of(inner)):
         words_in[gram] += (start, start + 1, start + 2)
-    hits = [(place, gram) for place, gram in outer.items() if gram in words_in]
+    hits = [(place, gram) for place, gram in enumerate(outer) if gram in words_in]
     inside = defaultdict[Gram, int](int)
     times = [1, 1, *(0 for _ in inner), 1, 1]  # what pads the text is no word to be found
     now = best = oldest = 0
