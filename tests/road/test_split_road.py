@@ -87,7 +87,7 @@ def test_a_part_is_evaluated_where_no_other_prompts_are_given(folder: Path) -> N
 
 
 def test_a_split_made_by_hand_is_the_recipes(folder: Path) -> None:
-    words = ["prompts=prompts.jsonl", "sft=0.4", "preference=0.6", "evaluation=12"]
+    words = ["prompts=prompts.jsonl", "sft=0.4", "preference=0.6", "evaluation=12", "leakage.overlap=null"]
     by_hand = tutelage(folder, "split", *words).stdout.strip()
     assert pipeline.divide(recipe(folder, *OWN)).path == Path(by_hand)
 
@@ -110,7 +110,7 @@ def test_prompts_that_are_evaluated_from_another_file_cannot_be_divided(folder: 
     with (folder / "prompts.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     for words in (SPLIT, [*SPLIT, "evaluation.prompts=null"]):
-        with pytest.raises(DataError, match=r"prompts\.jsonl: 3 of its prompts are evaluated too"):
+        with pytest.raises(DataError, match=r"prompts\.jsonl: 3 of 63 training prompts are evaluated too"):
             pipeline.run(recipe(folder, *words))
 
 

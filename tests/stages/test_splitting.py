@@ -112,7 +112,9 @@ def test_a_prompt_that_is_evaluated_elsewhere_is_in_no_part(
     prompts: Path, tmp_path: Path, write_rows: Callable[[str, list[Any]], Path]
 ) -> None:
     evaluated = write_rows("e.jsonl", [{"instruction": PROMPTS[3].text}, {"instruction": "Sing."}])
-    with pytest.raises(DataError, match=r"p\.jsonl: 1 of its prompts are evaluated too.*\n.*'Add 1 and 4\.'"):
+    with pytest.raises(
+        DataError, match=r"p\.jsonl: 1 of 40 training prompts are evaluated too \(1 exact\).*\n.*Add 1 and 4\."
+    ):
         run(tmp_path, prompts, evaluated)
     assert run(tmp_path, prompts, write_rows("f.jsonl", [{"instruction": "Sing."}]))
 

@@ -62,12 +62,16 @@ class _Tally:
 
 
 def apart(
-    prompts: Iterable[Prompt], evaluated: Iterable[Prompt], leakage: Leakage, paths: tuple[str, str], count: Count
+    prompts: Iterable[Prompt],
+    evaluated: Iterable[Prompt],
+    leakage: Leakage,
+    paths: tuple[str, str | None],
+    count: Count,
 ) -> list[Prompt]:
     """Return the training prompts that are not evaluated, in their order.
 
     Args:
-        paths: where the training prompts and the evaluated ones come from.
+        paths: where the training prompts come from, and the evaluated ones; None: they are a part of the same.
         count: is told how many are left out.
 
     Raises:
@@ -75,7 +79,7 @@ def apart(
     """
     if leakage.action == "allow":
         return list(prompts)
-    leaks, tally, kept = Leaks(evaluated, leakage.overlap), _Tally(), []
+    leaks, tally, kept = Leaks(evaluated, leakage.overlap), _Tally(), list[Prompt]()
     for prompt in prompts:
         found = leaks.of(prompt)
         tally.add(found)
@@ -83,15 +87,20 @@ def apart(
             kept.append(prompt)
     if tally.kinds and leakage.action == "block":
         raise DataError(
-            f"{paths[0]}: {tally}; a win rate on them says nothing. leakage.action=remove leaves them out, "
-            f"tutelage data leaks prompts={paths[0]} evaluation={paths[1]} out=leaks.jsonl lists them all. "
-            f"The first of each kind:\n{tally.examples()}"
+            f"{paths[0]}: {tally}; a win rate on them says nothing. Leave them out with leakage.action=remove"
+            f"{_all_of(paths)}. The first of each kind:\n{tally.examples()}"
         )
     for kind in KINDS:
         count(f"left out: prompts that are evaluated ({kind})", tally.kinds[kind])
     if tally.num and not kept:
-        raise DataError(f"{paths[0]}: {tally}, and none is left; prompts of {paths[1]} cannot be trained on")
+        raise DataError(f"{paths[0]}: {tally}; none is left to train on")
     return kept
+
+
+def _all_of(paths: tuple[str, str | None]) -> str:
+    if paths[1] is None:
+        return ""
+    return f"; tutelage data leaks prompts={paths[0]} evaluation={paths[1]} out=leaks.jsonl lists all of them"
 
 
 class LeaksConfig(Group):
