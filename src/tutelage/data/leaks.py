@@ -108,7 +108,7 @@ class Leaks:
         self._by_rare_word = defaultdict[str, list[_Target]](list)
         if overlap is not None:
             self._index()
-        self._known: dict[int, list[_Found]] = {}
+        self._known: dict[int, tuple[_Found, ...]] = {}
 
     def of(self, prompt: Prompt) -> list[Leak]:
         """Return the evaluated prompts that a training prompt holds, each once, the nearest first."""
@@ -146,7 +146,7 @@ class Leaks:
             return 0
         return int((1 - self.overlap) * len(words) + 1e-9)
 
-    def _look_up(self, turn: str) -> list[_Found]:
+    def _look_up(self, turn: str) -> tuple[_Found, ...]:
         # The continuations of a conversation bring its earlier turns again and again.
         key = hash(turn)
         if key not in self._known:
@@ -154,9 +154,8 @@ class Leaks:
                 self._known.clear()
             words = words_of(turn)
             same = self._targets.get(_letters(words, turn))
-            found = [] if same is None else [_Found(same, "normalised", 1.0)]
-            found += [near for near in self._near(turn, words) if near.target is not same]
-            self._known[key] = found
+            whole = () if same is None else (_Found(same, "normalised", 1.0),)
+            self._known[key] = (*whole, *(near for near in self._near(turn, words) if near.target is not same))
         return self._known[key]
 
     def _near(self, turn: str, words: list[str]) -> Iterator[_Found]:
