@@ -547,6 +547,7 @@ OTHER_VALUES = [
     "cosine",
     "bfloat16",
     "skip",
+    "remove",
     "start",
     "1024",
     "[tensorboard]",

@@ -14,7 +14,7 @@ from tutelage import pipeline
 from tutelage.chat import Endpoint
 from tutelage.data.rows import read_prompts
 from tutelage.data.split import InPart
-from tutelage.errors import DataError, ModelError
+from tutelage.errors import ConfigError, DataError, ModelError
 from tutelage.estimate import of_road
 from tutelage.inputs import Prompts
 from tutelage.pipeline import Recipe
@@ -131,6 +131,11 @@ def test_what_is_removed_is_in_nothing_that_is_learnt(folder: Path, words: list[
     assert len(learnt) == 60
     assert {held_out[0], held_out[1].upper()}.isdisjoint(learnt)
     assert sum(e.requests for e in of_road(made) if e.stage in ("teach", "label")) >= 60
+
+
+def test_a_recipe_has_one_gate_for_all_stages(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="split.leakage: a recipe has one for all stages; give leakage instead"):
+        recipe(folder, *SPLIT, "split.leakage.action=remove")
 
 
 @pytest.mark.slow

@@ -30,8 +30,6 @@ SHORT = 8
 """Words. Of a shorter text all must be found, as sentences: a few words are a part of many a text."""
 SHORTEST = 3
 """Words. Of a still shorter one ("Hi") nothing but the same counts."""
-
-
 OVERLAP = Field(
     0.98,
     gt=0.5,
@@ -40,8 +38,6 @@ OVERLAP = Field(
     "count (in any case, white space and punctuation)",
 )
 """Two questions of one template differ in a word or two: below 0.98, one of 40 words would be a leak of the other."""
-
-
 REMEMBERED = 100_000
 """Turns whose answer is kept, as numbers."""
 
