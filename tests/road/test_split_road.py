@@ -134,7 +134,7 @@ def test_what_is_removed_is_in_nothing_that_is_learnt(folder: Path, words: list[
 
 
 def test_a_recipe_has_one_gate_for_all_stages(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="split.leakage: a recipe has one for all stages; give leakage instead"):
+    with pytest.raises(ConfigError, match=r"split\.leakage: a recipe has one for all stages; give leakage instead"):
         recipe(folder, *SPLIT, "split.leakage.action=remove")
 
 

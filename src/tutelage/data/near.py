@@ -70,7 +70,7 @@ class Sentences:
 
     @classmethod
     def of(cls, text: str) -> Sentences:
-        """Split a text. A sentence may also end before a capital letter, since many a prompt has no full stop."""
+        """Split a text. A capital letter may begin a sentence too, since many a prompt has no full stop."""
         words: list[str] = []
         begins, ends = set[int](), set[int]()
         for line in text.splitlines():
@@ -78,6 +78,7 @@ class Sentences:
                 begins.add(len(words))
                 for written in part.split():
                     if written.lstrip("\"'“‘«([*")[:1].isupper():
+                        begins.add(len(words))
                         ends.add(len(words))
                     words += words_of(written)
                     if written.rstrip(_CLOSING)[-1:] in (*".!?:;…",):
