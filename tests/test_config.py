@@ -517,6 +517,7 @@ def test_every_setting_is_in_the_fingerprint_but_those_marked_as_runtime(stage: 
 OTHER_VALUES = [
     "0.25",
     "0.5",
+    "0.75",
     "7",
     "false",
     "[0.25,0.5]",
@@ -547,6 +548,7 @@ OTHER_VALUES = [
     "cosine",
     "bfloat16",
     "skip",
+    "remove",
     "start",
     "1024",
     "[tensorboard]",

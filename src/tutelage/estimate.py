@@ -61,7 +61,7 @@ def of_road(recipe: Recipe) -> list[Estimate]:
     check_models(recipe)
     with TemporaryDirectory() as folder:  # what a split says is needed, but nothing is to be left behind
         aside = recipe.model_copy(update={"artifacts": Path(folder)})
-        return _of_parts(recipe, parts_of(recipe, divide(aside) if recipe.split is not None else None))
+        return _of_parts(recipe, parts_of(recipe, divide(aside)))
 
 
 def _of_parts(recipe: Recipe, parts: Parts) -> list[Estimate]:

@@ -14,8 +14,9 @@ from pydantic import Field, model_validator
 from tutelage.chat import Budget
 from tutelage.chat.prices import how_to_know
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
+from tutelage.data.gate import apart
+from tutelage.data.leaks import Leakage
 from tutelage.data.rows import read_completions, read_prompts
-from tutelage.data.split import check_apart
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished, Model, Part, Prompts, Rows
 from tutelage.measure.win_rate import paired_difference, scores
@@ -62,6 +63,7 @@ class Recipe(Group):
     completions: Rows | None = None
     evaluation: Evaluation
     split: SplitConfig | None = None
+    leakage: Leakage = Leakage()
     budget: Budget = Budget()
     teach: TeachConfig = TeachConfig()
     sft: SftConfig = SftConfig()
@@ -76,6 +78,8 @@ class Recipe(Group):
     def _is_divided_once(self) -> Self:
         if self.split is None:
             return self
+        if self.split.leakage != Leakage():
+            raise ValueError("split.leakage: a recipe has one for all stages; give leakage instead")
         if given := [f"{name}.share" for name in ("sft", "sample") if getattr(self, name).share != (0.0, 1.0)]:
             raise ValueError(f"split says which prompts are for what, and so does {', '.join(given)}; leave one out")
         if missing := [f"split.{part}" for part in ("sft", "preference") if not getattr(self.split, part)]:
@@ -109,11 +113,6 @@ class Parts:
     taught: Prompts
     sampled: Prompts
     evaluated: Prompts | None
-
-    @property
-    def trained(self) -> tuple[Prompts, ...]:
-        """Those that anything is learnt from."""
-        return tuple(dict.fromkeys((self.taught, self.sampled)))
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,10 @@ def run(recipe: Recipe) -> Road:
         return artifact
 
     check_models(recipe)
-    parts = parts_of(recipe, add(divide(recipe)) if recipe.split is not None else None)
+    split = divide(recipe)
+    if split is not None:
+        add(split)
+    parts = parts_of(recipe, split)
     check_inputs(recipe, parts)
     asking = within(recipe, of(recipe.teach), made)
     taught = add(teach.run(asking, teach.Inputs(prompts=parts.taught, completions=recipe.completions)))
@@ -185,12 +187,19 @@ def run(recipe: Recipe) -> Road:
     return Road(before, after, one_model=(critic.provider, critic.model) == (judge.provider, judge.model))
 
 
-def divide(recipe: Recipe) -> Artifact:
-    """Return the split of a recipe's prompts; where evaluation is no part of it, apart from what is evaluated."""
-    assert recipe.split is not None, "asked of recipes that have one"
+def divide(recipe: Recipe) -> Artifact | None:
+    """Return the split of a recipe's prompts; where evaluation is no part of it, apart from what is evaluated.
+
+    None if the recipe has no split, and no prompts are to be removed. Where they only are to be removed, all others
+    are in the part for preferences.
+    """
+    if recipe.split is None and recipe.leakage.action != "remove":
+        return None
+    config = recipe.split or SplitConfig(sft=0.0, preference=1.0)
     evaluation = recipe.evaluation
-    outside = evaluation.prompts or (None if recipe.split.evaluation else evaluation.baseline)
-    return splitting.run(recipe.of(recipe.split), splitting.Inputs(prompts=recipe.prompts, evaluated=outside))
+    outside = evaluation.prompts or (None if config.evaluation else evaluation.baseline)
+    config = config.model_copy(update={"leakage": recipe.leakage})
+    return splitting.run(recipe.of(config), splitting.Inputs(prompts=recipe.prompts, evaluated=outside))
 
 
 def parts_of(recipe: Recipe, split: Artifact | None) -> Parts:
@@ -199,12 +208,14 @@ def parts_of(recipe: Recipe, split: Artifact | None) -> Parts:
     With a split the teacher is asked about those for SFT alone: replies that nothing learns from cost as much.
     """
     prompts = recipe.evaluation.prompts
-    if recipe.split is None or split is None:
+    if split is None:
         return Parts(recipe.prompts, recipe.prompts, prompts)
 
     def part(name: Part) -> Prompts:
         return Prompts(path=str(split.path), part=name)
 
+    if recipe.split is None:
+        return Parts(part("preference"), part("preference"), prompts)
     return Parts(
         part("sft"), part("preference"), prompts or (part("evaluation") if recipe.split.evaluation else None)
     )
@@ -277,8 +288,9 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
                 f"{recipe.evaluation.baseline.path}: has a completion for none of the prompts that are evaluated "
                 f"({parts.evaluated.path}{parts.evaluated.asked_for()})"
             )
-    for trained in parts.trained:
-        check_apart(read_prompts(trained, quiet), tested, trained.path)
+    if parts.taught == recipe.prompts:  # else a split has looked already
+        path = (parts.evaluated or recipe.evaluation.baseline).path
+        apart(read_prompts(recipe.prompts, quiet), tested, recipe.leakage, (recipe.prompts.path, path), quiet)
     first, second = recipe.sft, recipe.sample
     if recipe.split is None and (
         first.share_seed != second.share_seed

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+# The world is small: many a held-out prompt is another with a greeting before it, so that only the same words count.
 RECIPE = """
 name: small
 model: miniature
 prompts: prompts.jsonl
 evaluation: {prompts: evaluation.jsonl, baseline: baseline.jsonl}
+leakage: {overlap: null}
 teach: {teacher: miniature_weak}
 sft: {share: [0, 0.4], lr: 1e-3, epochs: 2, batch_size: 8, optimizer: adamw, micro_batch_tokens: 512}
 sample: {share: [0.4, 1], top_p: 1.0, max_tokens: 24}

@@ -185,4 +185,4 @@ def test_a_recipe_that_evaluates_what_it_trains_on_is_refused(road: Path) -> Non
         command("run", "recipe.yaml", "prompts=evaluation.jsonl"), cwd=road, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "20 of its prompts are evaluated too" in done.stderr
+    assert "20 of 20 training prompts are evaluated too (20 exact)" in done.stderr

@@ -12,8 +12,9 @@ from running import tutelage
 from small_road import record, stages_said, world
 from tutelage import pipeline
 from tutelage.chat import Endpoint
+from tutelage.data.rows import read_prompts
 from tutelage.data.split import InPart
-from tutelage.errors import DataError, ModelError
+from tutelage.errors import ConfigError, DataError, ModelError
 from tutelage.estimate import of_road
 from tutelage.inputs import Prompts
 from tutelage.pipeline import Recipe
@@ -87,7 +88,7 @@ def test_a_part_is_evaluated_where_no_other_prompts_are_given(folder: Path) -> N
 
 
 def test_a_split_made_by_hand_is_the_recipes(folder: Path) -> None:
-    words = ["prompts=prompts.jsonl", "sft=0.4", "preference=0.6", "evaluation=12"]
+    words = ["prompts=prompts.jsonl", "sft=0.4", "preference=0.6", "evaluation=12", "leakage.overlap=null"]
     by_hand = tutelage(folder, "split", *words).stdout.strip()
     assert pipeline.divide(recipe(folder, *OWN)).path == Path(by_hand)
 
@@ -110,8 +111,31 @@ def test_prompts_that_are_evaluated_from_another_file_cannot_be_divided(folder: 
     with (folder / "prompts.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     for words in (SPLIT, [*SPLIT, "evaluation.prompts=null"]):
-        with pytest.raises(DataError, match=r"prompts\.jsonl: 3 of its prompts are evaluated too"):
+        with pytest.raises(DataError, match=r"prompts\.jsonl: 3 of 63 training prompts are evaluated too"):
             pipeline.run(recipe(folder, *words))
+
+
+@pytest.mark.parametrize("words", [[], SPLIT])
+def test_what_is_removed_is_in_nothing_that_is_learnt(folder: Path, words: list[str]) -> None:
+    held_out = [json.loads(line)["prompt"] for line in (folder / "evaluation.jsonl").read_text().splitlines()]
+    with (folder / "prompts.jsonl").open("a") as file:
+        file.writelines(json.dumps({"prompt": text}) + "\n" for text in (held_out[0], held_out[1].upper()))
+    asked = recipe(folder, *words)
+    with pytest.raises(DataError, match=r"2 of 62 training prompts are evaluated too \(1 exact, 1 normalised\)"):
+        pipeline.run(asked)
+    made = recipe(folder, *words, "leakage.action=remove")
+    split = pipeline.divide(made)
+    found = pipeline.parts_of(made, split)
+    pipeline.check_inputs(made, found)
+    learnt = [p.text for part in {found.taught, found.sampled} for p in read_prompts(part, lambda what, num: None)]
+    assert len(learnt) == 60
+    assert {held_out[0], held_out[1].upper()}.isdisjoint(learnt)
+    assert sum(e.requests for e in of_road(made) if e.stage in ("teach", "label")) >= 60
+
+
+def test_a_recipe_has_one_gate_for_all_stages(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"split\.leakage: a recipe has one for all stages; give leakage instead"):
+        recipe(folder, *SPLIT, "split.leakage.action=remove")
 
 
 @pytest.mark.slow

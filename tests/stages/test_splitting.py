@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tutelage.chat import Endpoint
+from tutelage.data.leaks import Leakage
 from tutelage.data.pairs import read_pairs
 from tutelage.data.split import PARTS, InPart
 from tutelage.errors import ConfigError, DataError
@@ -112,9 +113,44 @@ def test_a_prompt_that_is_evaluated_elsewhere_is_in_no_part(
     prompts: Path, tmp_path: Path, write_rows: Callable[[str, list[Any]], Path]
 ) -> None:
     evaluated = write_rows("e.jsonl", [{"instruction": PROMPTS[3].text}, {"instruction": "Sing."}])
-    with pytest.raises(DataError, match=r"p\.jsonl: 1 of its prompts are evaluated too.*\n.*'Add 1 and 4\.'"):
+    with pytest.raises(
+        DataError, match=r"p\.jsonl: 1 of 40 training prompts are evaluated too \(1 exact\).*\n.*Add 1 and 4\."
+    ):
         run(tmp_path, prompts, evaluated)
     assert run(tmp_path, prompts, write_rows("f.jsonl", [{"instruction": "Sing."}]))
+
+
+def test_what_is_evaluated_elsewhere_can_be_left_out_and_is_counted(
+    prompts: Path, tmp_path: Path, write_rows: Callable[[str, list[Any]], Path]
+) -> None:
+    evaluated = write_rows("e.jsonl", [{"instruction": PROMPTS[3].text}, {"instruction": PROMPTS[5].text.upper()}])
+    split = run(tmp_path, prompts, evaluated, leakage=Leakage(action="remove"))
+    assert {p.id for p in PROMPTS} - {p.id for p in split.rows("prompts.jsonl", Prompt)} == {
+        PROMPTS[3].id,
+        PROMPTS[5].id,
+    }
+    assert split.record.counts["left out: prompts that are evaluated (exact)"] == 1
+    assert split.record.counts["left out: prompts that are evaluated (normalised)"] == 1
+
+
+def test_what_is_nearly_a_prompt_of_the_part_for_evaluation_is_in_no_part(
+    tmp_path: Path, write_rows: Callable[[str, list[Any]], Path]
+) -> None:
+    texts = [f"Please {p.text[:-1]} and then {n} times as much again" for n, p in enumerate(PROMPTS)]
+    rows = [{"prompt": f"{text}{more}."} for text in texts for more in ("", ". Thank you very much")]
+    path = write_rows("p.jsonl", rows)
+    sizes: dict[str, Any] = {"sft": 0.25, "preference": 0.5, "evaluation": 0.25}
+    with pytest.raises(DataError, match=r"p\.jsonl: \d+ of \d+ training prompts are evaluated too \(\d+ near\)"):
+        run(tmp_path, path, **sizes)
+    split = run(tmp_path, path, leakage=Leakage(action="remove"), **sizes)
+    texts_of = {p.id: p.text for p in split.rows("prompts.jsonl", Prompt)}
+    measured = {texts_of[i] for i in in_part(split, "evaluation")}
+    learnt = {texts_of[i] for part in ("sft", "preference") for i in in_part(split, part)}
+    assert measured
+    assert not any(a in b or b in a for a in {m[:-1] for m in measured} for b in {text[:-1] for text in learnt})
+    assert split.record.counts["left out: prompts that are evaluated (near)"] > 0
+    everything = run(tmp_path, path, leakage=Leakage(action="allow"), **sizes)
+    assert measured == {texts_of[i] for i in in_part(everything, "evaluation")}
 
 
 def test_a_count_that_cannot_be_filled_says_so(

@@ -7,6 +7,7 @@ from typing import Any
 
 from tutelage.config import Group
 from tutelage.data.formats import FORMATS
+from tutelage.data.gate import LeaksConfig, leaks
 from tutelage.data.lint import LintConfig, lint
 from tutelage.data.show import ShowConfig, show
 
@@ -26,4 +27,5 @@ ACTIONS: Mapping[str, tuple[type[Group], Callable[[Any], object]]] = {
     "formats": (FormatsConfig, formats),
     "show": (ShowConfig, show),
     "lint": (LintConfig, lint),
+    "leaks": (LeaksConfig, leaks),
 }

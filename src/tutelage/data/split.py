@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,7 +13,7 @@ from tutelage.config import Group
 from tutelage.data.share import first_groups, position
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Finished, Part, Selected
-from tutelage.records import Prompt, Record
+from tutelage.records import Record
 from tutelage.store import Artifact
 
 PARTS_FILE = "parts.jsonl"
@@ -141,22 +141,3 @@ def parts_of(asked: Selected) -> dict[str, Part | None]:
 def is_split(made: Artifact | None) -> bool:
     """True for an artifact of split."""
     return made is not None and made.record.stage == "split"
-
-
-def check_apart(prompts: Iterable[Prompt], evaluated: Iterable[Prompt], path: str) -> None:
-    """Refuse training prompts that are evaluated.
-
-    Args:
-        path: where the training prompts come from.
-
-    Raises:
-        DataError: says how many prompts are in both, and shows some.
-    """
-    tested = {p.id for p in evaluated}
-    both = [p for p in prompts if p.id in tested]
-    if both:
-        shown = "".join(f"\n  {p.text[:100]!r}" for p in both[:3])
-        raise DataError(
-            f"{path}: {len(both)} of its prompts are evaluated too; a win rate on them says "
-            f"nothing. Remove them from one of the two files. Some of them:{shown}"
-        )

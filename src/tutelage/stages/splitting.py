@@ -7,21 +7,29 @@ Later stages take a part of it: `prompts=SPLIT prompts.part=sft`, or of rows abo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tutelage.config import Group, StageConfig
+from tutelage.data.gate import apart
+from tutelage.data.leaks import Leakage
 from tutelage.data.normal import group_of
 from tutelage.data.rows import PROMPTS, read_prompts
-from tutelage.data.split import PARTS, PARTS_FILE, InPart, Sizes, assign, check_apart
-from tutelage.inputs import Prompts
+from tutelage.data.split import PARTS, PARTS_FILE, InPart, Sizes, assign
+from tutelage.inputs import Part, Prompts
 from tutelage.progress import say
 from tutelage.records import Prompt
 from tutelage.stages.base import Stage
 from tutelage.store import Made, Work
 
+LEARNT: tuple[Part, ...] = ("sft", "preference")
+"""The parts that something learns from; the others measure."""
+
 
 class Config(StageConfig, Sizes):
-    """How large the parts are: a fraction, written with a dot, or a count of prompts."""
+    """How large the parts are, and what becomes of prompts that are evaluated too."""
+
+    leakage: Leakage = Leakage()
 
 
 class Inputs(Group):
@@ -33,9 +41,9 @@ class Inputs(Group):
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
     """Write prompts.jsonl (all of them, in their order) and parts.jsonl (the part of each)."""
-    prompts = _without_evaluated(inputs, work)
+    prompts = _without_evaluated(config, inputs, work)
     groups = {p.id: group_of(p) for p in prompts}
-    part_of = assign(groups, config)
+    part_of = _without_own(prompts, assign(groups, config), config, inputs, work)
     work.write(PROMPTS, prompts)
     work.write(PARTS_FILE, [InPart(prompt_id=p.id, part=part_of[p.id]) for p in prompts])
     parts: dict[str, Any] = {}
@@ -52,16 +60,33 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     return Made(summary={"parts": parts, "largest_group": max(Counter(groups.values()).values())})
 
 
-def _without_evaluated(inputs: Inputs, work: Work) -> list[Prompt]:
+def _without_evaluated(config: Config, inputs: Inputs, work: Work) -> list[Prompt]:
     """Return the prompts to divide. What is left out here is in no part at all.
 
     Raises:
-        DataError: some are evaluated.
+        DataError: some are evaluated, and are not to be removed.
     """
     prompts = read_prompts(inputs.prompts, work.count)
-    if inputs.evaluated is not None:
-        check_apart(prompts, read_prompts(inputs.evaluated, lambda what, num: None), inputs.prompts.path)
-    return prompts
+    if inputs.evaluated is None:
+        return prompts
+    evaluated = read_prompts(inputs.evaluated, lambda what, num: None)
+    return apart(prompts, evaluated, config.leakage, (inputs.prompts.path, inputs.evaluated.path), work.count)
+
+
+def _without_own(
+    prompts: Sequence[Prompt], part_of: dict[str, Part | None], config: Config, inputs: Inputs, work: Work
+) -> dict[str, Part | None]:
+    """Return the parts, where what is nearly the same as a prompt that is evaluated or validated on is in none.
+
+    Raises:
+        DataError: there are some, and they are not to be removed.
+    """
+    learnt = [p for p in prompts if part_of[p.id] in LEARNT]
+    measured = [p for p in prompts if part_of[p.id] not in (*LEARNT, None)]
+    if not measured:
+        return part_of
+    kept = {p.id for p in apart(learnt, measured, config.leakage, (inputs.prompts.path, None), work.count)}
+    return {name: part if part not in LEARNT or name in kept else None for name, part in part_of.items()}
 
 
 STAGE = Stage("split", Config, Inputs, body)
