@@ -464,7 +464,7 @@ def test_a_vote_that_is_none_is_one_error(vote: Any) -> None:
 def test_votes_of_a_model_without_the_texts_say_where_the_texts_are() -> None:
     row = {"idx": 7, "gpt_result": "1", "gpt_reason": "It is better.", "gpt_reference": "This."}
     assert recognise("f", row).name == "pandalm"
-    with pytest.raises(DataError, match=r"of row 7 of PandaLM's test set, without the texts; read testset-v1.json"):
+    with pytest.raises(DataError, match=r"of row 7 of PandaLM's test set, not the texts; read testset-v1.json"):
         read("pandalm", row)
 
 

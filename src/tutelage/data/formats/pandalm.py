@@ -20,7 +20,7 @@ _OUTCOMES: dict[int, Outcome] = {0: "TIE", 1: "LEFT", 2: "RIGHT"}
 def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     if "gpt_result" in row:
         raise DataError(
-            f"{where}: only says what a model thought of row {name_of(row.get('idx'))} of PandaLM's test set, without "
+            f"{where}: only says what a model thought of row {name_of(row.get('idx'))} of PandaLM's test set, not "
             "the texts; read testset-v1.json, or put its fields beside these"
         )
     votes = [row.get(name) for name in _ANNOTATORS]
