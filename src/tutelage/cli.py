@@ -293,7 +293,7 @@ def _action(
 
     name = words[0] if words else ""
     if name not in actions or wants_help:
-        for each, (config, _) in actions.items():
+        for each, (config, _) in actions.items() if name not in actions else [(name, actions[name])]:
             print(group_help(config, f"tutelage {command} {each} [key=value ...]"), end="\n\n")
         if not wants_help:
             raise ConfigError(f"tutelage {command}: expected one of {', '.join(actions)}")
