@@ -141,6 +141,7 @@ class Prompts(Selected):
     )
     split: str | None = Field(None, description="of a data set, such as train; null: the only one, or train")
     revision: str | None = Field(None, description="of a data set on the Hub: branch, tag or commit; null: main")
+    header: tuple[str, ...] = Field((), description="names of the columns of a .csv or .tsv without a line of them")
     prompt_field: str | None = Field(None, description="field that holds the prompt; null: the format's own")
     num_turns: int | None = Field(
         None, ge=1, description="assistant turns of a conversation that are read; null: as the format says"

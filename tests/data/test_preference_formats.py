@@ -496,7 +496,7 @@ def test_a_ranking_of_another_form_is_one_error(row: Row) -> None:
 
 def test_a_table_without_names_of_its_columns_is_told_so() -> None:
     row = {"In this task, you are given a passage of some length. " * 3: "x", "Passage: once upon a time": "y"}
-    with pytest.raises(DataError, match="seems to have no line with the names: put one above"):
+    with pytest.raises(DataError, match="seems to have no line with the names: say them"):
         recognise("f.csv", row)
 
 

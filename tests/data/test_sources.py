@@ -296,3 +296,15 @@ def test_a_subset_of_a_file_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "Hi."}\n')
     with pytest.raises(ConfigError, match="is a file; subset, split is for data sets"):
         read(tmp_path / "a.jsonl", subset="a", split="train")
+
+
+def test_a_table_without_a_line_of_names_is_read_under_those_that_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('Hi.,"Hello, you."\nBye.,Farewell.\n', "utf-8")
+    rows = [row for _, row in open_rows(Prompts(path=str(path), header=("prompt", "completion")))]
+    assert rows == [{"prompt": "Hi.", "completion": "Hello, you."}, {"prompt": "Bye.", "completion": "Farewell."}]
+    with pytest.raises(DataError, match=r"line 1: 2 fields, but the header has 1 field"):
+        list(open_rows(Prompts(path=str(path), header=("prompt",))))
+    path.rename(tmp_path / "a.jsonl")
+    with pytest.raises(ConfigError, match="header is for tables"):
+        list(open_rows(Prompts(path=str(tmp_path / "a.jsonl"), header=("prompt",))))

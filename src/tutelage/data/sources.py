@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,9 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts
 from tutelage.places import find
 
-READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
-    ".json": read_json,
-    ".csv": lambda path: read_csv(path, ","),
-    ".tsv": lambda path: read_csv(path, "\t"),
-    ".parquet": read_parquet,
-}
+READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {".json": read_json, ".parquet": read_parquet}
 """By the end of the name, without .gz; everything else is JSON lines."""
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def open_rows(rows: Prompts) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -32,21 +29,27 @@ def open_rows(rows: Prompts) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     place = find(rows.path, rows.revision)
     if is_folder(place.path):
-        return rows_of_folder(place, rows, read_objects)
+        return rows_of_folder(place, rows, partial(read_objects, header=rows.header))
     given = [name for name in ("subset", "split", "revision") if getattr(rows, name) is not None]
     if given:
         raise ConfigError(f"{rows.path}: is a file; {', '.join(given)} is for data sets, leave it out")
-    return read_objects(place.path)
+    return read_objects(place.path, rows.header)
 
 
-def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_objects(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where, object) for each row of a .jsonl, .json, .csv, .tsv or .parquet file; of the texts, .gz too.
 
     Raises:
         DataError: missing, empty, not UTF-8 or of another form (names the line), or not objects.
+        ConfigError: a header for what is no CSV.
     """
-    reader = READERS.get(Path(path.name.removesuffix(".gz")).suffix, read_json_lines)
-    for where, row in reader(path):
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix in DELIMITERS:
+        yield from read_csv(path, DELIMITERS[suffix], header)
+        return
+    if header:
+        raise ConfigError(f"{path}: header is for tables in .csv or .tsv, leave it out")
+    for where, row in READERS.get(suffix, read_json_lines)(path):
         if type(row) is not dict:
             raise DataError(f"{where}: expected an object such as {{'prompt': ...}}, found {str(row)[:60]!r}")
         yield where, row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from tutelage.errors import DataError
 ROWS_AT_ONCE = 1000
 
 
-def read_csv(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_csv(path: Path, delimiter: str, header: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where, row) for each row below the header, under the header's names; every value is a text.
+
+    Args:
+        header: the names, if the file has no line with them.
 
     Raises:
         DataError: no header, or a row that is torn or has another number of fields; names the line.
     """
     csv.field_size_limit(LONGEST)  # of the whole process; the default refuses a text of 128 kB
     rows = csv.reader((line for _, line in numbered_lines(path)), delimiter=delimiter, strict=True)
-    begins, header = 1, list[str]()
+    begins, header = 1, list(header)
     while True:
         where = f"{path}, line {begins}"
         try:

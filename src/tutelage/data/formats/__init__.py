@@ -85,7 +85,7 @@ def recognise(path: Path | str, row: Row) -> Format:
     if any(len(str(name)) > _LONGEST_NAME for name in row):
         raise DataError(
             f"{path}: what should be names of fields is text ({fields[:60]}...); the file seems to have no line with "
-            "the names: put one above the others, such as instruction,input,response1,response2,preference"
+            "the names: say them (header=[instruction,input,response1,response2,preference] with the path)"
         )
     raise DataError(
         f"{path}: the first row has the fields {fields}, which is no format that is known; say which fields hold the "
