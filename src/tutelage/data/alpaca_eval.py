@@ -28,7 +28,7 @@ def text_field(where: str, row: Mapping[str, Any], name: str) -> str:
 
 def _brief(value: Any) -> str:
     """Return the beginning of a plain value; what a list or an object holds may be nested without end."""
-    return repr(str(value)[:60]) if value is None or isinstance(value, str | int | float) else "[...]"
+    return repr(str(value)[:60]) if value is None or isinstance(value, str | int | float) else "'...'"
 
 
 def preference_field(where: str, row: Mapping[str, Any]) -> float | None:
