@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from example_rows import EXAMPLES, chat, said
 from tutelage.config import build, parse_yaml, preset_names
 from tutelage.data.formats import FORMATS
 from tutelage.data.formats.item import Item, Options
+from tutelage.data.rows import read_completions
 from tutelage.errors import DataError
-from tutelage.inputs import Prompts, Source
+from tutelage.inputs import Prompts, Rows, Source
 from tutelage.records import Completion, Message, Prompt
 
 TO_NAME = {"trl_prompt_only", "trl_prompt_completion", "wikitext"}
@@ -200,6 +203,19 @@ def test_all_completions_of_a_prompt_are_under_one_key_whichever_order_they_come
     items = [conversation("Hi.", "a"), conversation("Bye.", "b"), conversation("Hi.", "c")]
     assert write("completions", items)[0] == [{"key": "Hi.", "value": ["a", "c"]}, {"key": "Bye.", "value": ["b"]}]
     assert write("samples", items)[0][0] == {"key": "Human: Hi.\n\nAssistant: ", "value": ["a", "c"]}
+
+
+def test_shards_of_a_folder_are_read_in_the_order_of_their_names_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    """Bug 3 of the research code: shards in the order of the disk, of overlapping ones the last kept."""
+    shards = {"ff10": {"Hi.": ["c", "a"], "Who?": ["I."]}, "ff0": {"Bye.": ["b"], "Hi.": ["a"]}}
+    for name, found in shards.items():
+        (tmp_path / f"{name}_claude_completions.json").write_text(json.dumps(found))
+    counted: Counter[str] = Counter()
+    rows = Rows(path=str(tmp_path), format="completions", author="claude-v1")
+    prompts, found_completions = read_completions(rows, lambda what, num: counted.update({what: num}))
+    assert [p.text for p in prompts] == ["Bye.", "Hi.", "Who?"]
+    assert [(c.text, c.index) for c in found_completions] == [("b", 0), ("a", 0), ("c", 1), ("I.", 0)]
+    assert counted == {"skipped: the same prompt and completion again": 1}
 
 
 @pytest.mark.parametrize(
