@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from example_rows import EXAMPLES, chat, said
 from tutelage.config import build, parse_yaml, preset_names
 from tutelage.data.formats import FORMATS
 from tutelage.data.formats.item import Item, Options
+from tutelage.data.rows import read_completions
 from tutelage.errors import DataError
-from tutelage.inputs import Prompts, Source
+from tutelage.inputs import Prompts, Rows, Source
 from tutelage.records import Completion, Message, Prompt
 
 TO_NAME = {"trl_prompt_only", "trl_prompt_completion", "wikitext"}
 """Formats whose rows are not told from others', so that they have to be named."""
-OURS = [name for name, found in FORMATS.items() if "verdicts" not in found.holds]
+TO_LEARN = [name for name, found in FORMATS.items() if "verdicts" not in found.holds]
+AS_READ = {
+    "plain",
+    "messages",
+    "trl_prompt_only",
+    "trl_prompt_completion",
+    "alpaca_eval",
+    "completions",
+    "samples",
+    "ultrachat",
+    "wikitext",
+}
+"""Formats that say nothing that items do not; but for an id, and that of ShareGPT."""
 
 
 def read(name: str, *rows: dict[str, Any], **options: Any) -> tuple[list[Item], Counter[str]]:
@@ -72,7 +87,7 @@ def test_fields_of_several_formats_make_a_row_no_more_than_one_of_them() -> None
             assert len([f.name for f in FORMATS.values() if f.fits(dict.fromkeys(fields, "text"))]) < 2, fields
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TO_LEARN)
 def test_what_is_written_reads_to_the_same_items(name: str) -> None:
     items, _ = read(name, *EXAMPLES[name], author="me")
     rows, counted = write(name, items)
@@ -81,19 +96,19 @@ def test_what_is_written_reads_to_the_same_items(name: str) -> None:
     assert read(name, *rows, author="me") == (items, Counter())
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name not in ("alpaca", "sharegpt", "responses")])
+@pytest.mark.parametrize("name", sorted(AS_READ))
 def test_rows_are_written_as_they_were_read(name: str) -> None:
     rows, _ = write(name, read(name, *EXAMPLES[name], num_turns=None)[0])
     assert [row | {"prompt_id": ""} for row in rows] == [row | {"prompt_id": ""} for row in EXAMPLES[name]]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TO_LEARN)
 def test_a_prompt_that_waits_is_written_or_counted_never_lost(name: str) -> None:
     rows, counted = write(name, [Item(Prompt.of("Hi."))])
     assert len(rows) + sum(counted.values()) == 1
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TO_LEARN)
 def test_conversations_with_a_system_message_are_written_or_counted_never_lost(name: str) -> None:
     prompt = Prompt(messages=tuple(Message(**m) for m in said("Hi.", "Hello.", "Who?", system="Be brief.")))
     item = Item(prompt, (Completion(prompt_id=prompt.id, author="me", text="I."),))
@@ -190,6 +205,19 @@ def test_all_completions_of_a_prompt_are_under_one_key_whichever_order_they_come
     assert write("samples", items)[0][0] == {"key": "Human: Hi.\n\nAssistant: ", "value": ["a", "c"]}
 
 
+def test_shards_of_a_folder_are_read_in_the_order_of_their_names_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    """Bug 3 of the research code: shards in the order of the disk, of overlapping ones the last kept."""
+    shards = {"ff10": {"Hi.": ["c", "a"], "Who?": ["I."]}, "ff0": {"Bye.": ["b"], "Hi.": ["a"]}}
+    for name, found in shards.items():
+        (tmp_path / f"{name}_claude_completions.json").write_text(json.dumps(found))
+    counted: Counter[str] = Counter()
+    rows = Rows(path=str(tmp_path), format="completions", author="claude-v1")
+    prompts, found_completions = read_completions(rows, lambda what, num: counted.update({what: num}))
+    assert [p.text for p in prompts] == ["Bye.", "Hi.", "Who?"]
+    assert [(c.text, c.index) for c in found_completions] == [("b", 0), ("a", 0), ("c", 1), ("I.", 0)]
+    assert counted == {"skipped: the same prompt and completion again": 1}
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -209,6 +237,7 @@ def test_a_transcript_that_could_be_read_in_several_ways_is_skipped_and_not_writ
     )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=5).filter(lambda turns: len(turns) % 2))
 def test_any_conversation_comes_back_from_its_transcript(turns: list[str]) -> None:
     item = conversation(*turns, "answer")

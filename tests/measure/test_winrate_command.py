@@ -218,7 +218,7 @@ def test_no_path_is_asked_for(path: Path, capsys: pytest.CaptureFixture[str]) ->
     ("content", "says"),
     [
         (b"", "is empty"),
-        (b"{}", "expected a JSON list of objects, found a dict"),
+        (b"{}", "holds no rows; expected alpaca_eval's annotations"),
         (b"[1]", "row 1: expected an object"),
         (b"[]", "holds no rows"),
         (b"[{", "line 1: not JSON"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from tutelage.data.formats.item import shown
 from tutelage.errors import DataError
 
 
@@ -20,11 +19,16 @@ def text_field(where: str, row: Mapping[str, Any], name: str) -> str:
     if isinstance(value, str):
         return value
     if name in row:
-        raise DataError(f"{where}: {name!r} is no text but {shown(value)}")
+        raise DataError(f"{where}: {name!r} is no text but {_brief(value)}")
     raise DataError(
         f"{where}: no field {name!r} (found: {', '.join(row)[:200] or 'none'}); expected a row of alpaca_eval's "
         "annotations.json: instruction, output_1 (the baseline's completion) and output_2 (the policy's)"
     )
+
+
+def _brief(value: Any) -> str:
+    """Return the beginning of a plain value; what a list or an object holds may be nested without end."""
+    return repr(str(value)[:60]) if value is None or isinstance(value, str | int | float) else "'...'"
 
 
 def preference_field(where: str, row: Mapping[str, Any]) -> float | None:
@@ -44,7 +48,7 @@ def preference_field(where: str, row: Mapping[str, Any]) -> float | None:
         if 1 <= value <= 2:
             return float(value)
     raise DataError(
-        f"{where}: a preference of {shown(value)} ({type(value).__name__}); expected a number from 1 "
+        f"{where}: a preference of {_brief(value)} ({type(value).__name__}); expected a number from 1 "
         "(output_1 is better) to 2 (output_2 is), 0 or 1.5 (a tie), or null or -1 (missing)"
     )
 
