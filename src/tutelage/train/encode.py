@@ -24,12 +24,18 @@ class Unusable(Exception):  # noqa: N818 - not an error: a row that is skipped a
 
 @dataclass(frozen=True)
 class Example:
-    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole."""
+    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole.
+
+    Where all turns of a conversation are learnt, the completion begins with the assistant's first turn, and
+    `silent` has the parts of it that carry no loss, as positions `[start, end)` in `completion_ids`, in order:
+    what the user says in between and how the turns are opened.
+    """
 
     id: str
     prompt_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    silent: tuple[tuple[int, int], ...] = ()
 
     @property
     def branches(self) -> tuple[Example]:
@@ -40,6 +46,11 @@ class Example:
     def num_tokens(self) -> int:
         """Prompt and completion together."""
         return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
+    def num_labels(self) -> int:
+        """Tokens that carry loss."""
+        return len(self.completion_ids) - sum(end - start for start, end in self.silent)
 
 
 class Encoder:
