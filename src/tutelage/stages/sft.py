@@ -16,11 +16,12 @@ from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import prompts_of, train_and_held_out
 from tutelage.store import Made, Work
+from tutelage.train.settings import OfConversations
 from tutelage.train.trackers import check_trackers
 
 
-class Config(StageConfig, PolicyTraining, OfPrompts):
-    """How the student is trained, and on which part of the prompts."""
+class Config(StageConfig, PolicyTraining, OfPrompts, OfConversations):
+    """How the student is trained, on which part of the prompts, and on what of a conversation."""
 
     loss: Literal["token_mean", "example_sum"] = Field(
         "token_mean",
@@ -57,7 +58,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
+    examples = something(
+        encode_completions(encoder, prompts, kept, length, config.truncation, work.count, config.loss_on), work
+    )
     train, held_out = train_and_held_out(examples, prompts, config, "completions", work)
     scorer = make_scorer(LogpScorer, model, examples, config)
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)

@@ -38,6 +38,14 @@ class Example:
     silent: tuple[tuple[int, int], ...] = ()
 
     @property
+    def learnt(self) -> tuple[tuple[int, int], ...]:
+        """The parts that carry loss, `[start, end)` in `completion_ids`: a turn and its end each."""
+        if not self.silent:
+            return ((0, len(self.completion_ids)),)
+        starts = (0, *(end for _, end in self.silent))
+        return tuple(zip(starts, (*(start for start, _ in self.silent), len(self.completion_ids)), strict=True))
+
+    @property
     def branches(self) -> tuple[Example]:
         """The one completion there is."""
         return (self,)
@@ -138,25 +146,60 @@ class Encoder:
         """
         return tuple(self._ids(self._prompt_text(prompt.messages)))
 
-    def example(self, prompt: Prompt, completion: Completion) -> Example:
+    def example(self, prompt: Prompt, completion: Completion, turns: Sequence[int] = ()) -> Example:
         """Encode `completion` after `prompt`, both whole, however long they are.
 
-        The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, the
-        completion is encoded alone, because sampling also starts right after the prompt's tokens.
+        Args:
+            turns: places in the prompt's messages, in order, of turns of the assistant that carry loss as well.
 
         Raises:
-            Unusable: as `prompt_ids`; the completion has neither text nor end.
+            Unusable: as `prompt_ids`; the completion has neither text nor end; the chat template writes one of
+                `turns` otherwise once the conversation goes on.
         """
         if not completion.text and not completion.ended:
             raise Unusable("the completion is empty")
         self._check("completion", completion.text)
         text = self._prompt_text(prompt.messages)
         before = self._ids(text)
-        joined = self._ids(text + completion.text)
-        ids = joined[len(before) :] if joined[: len(before)] == before else self._ids(completion.text)
+        ids = before + self._after(text, before, completion.text)
         if completion.ended:
             ids.append(self.end_id)
-        return Example(completion.id, prompt.id, self._lean(before), self._lean(ids))
+        spans = [self._turn(prompt, place, text, before) for place in turns]
+        starts, ends = [*(start for start, _ in spans), len(before)], [end for _, end in spans]
+        first = starts[0]
+        silent = tuple((end - first, start - first) for end, start in zip(ends, starts[1:], strict=True))
+        return Example(completion.id, prompt.id, self._lean(ids[:first]), self._lean(ids[first:]), silent)
+
+    def _after(self, text: str, before: list[int], added: str) -> list[int]:
+        """Return the ids of what is `added` to a text whose ids are `before`.
+
+        The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, what is
+        added is encoded alone, because sampling also starts right after the prompt's tokens.
+        """
+        joined = self._ids(text + added)
+        return joined[len(before) :] if joined[: len(before)] == before else self._ids(added)
+
+    def _turn(self, prompt: Prompt, place: int, text: str, ids: list[int]) -> tuple[int, int]:
+        """Return where in `ids`, those of the prompt's `text`, an earlier turn of the assistant and its end stand.
+
+        It has to be what it would be as a completion: the same tokens after the same ones.
+        """
+        opened = self._prompt_text(prompt.messages[:place])
+        if not text.startswith(opened):
+            raise Unusable(
+                "the chat template opens an earlier turn otherwise than a new one, which loss_on=all needs"
+            )
+        end = self.tokenizer.convert_ids_to_tokens(self.end_id)
+        said, ended, _ = text[len(opened) :].partition(end)
+        if not ended or said.strip() != prompt.messages[place].content.strip():
+            raise Unusable(
+                f"the chat template does not keep an earlier turn with {end} after it, which loss_on=all needs"
+            )
+        before = self._ids(opened)
+        turn = [*before, *self._after(opened, before, said), self.end_id]
+        if ids[: len(turn)] != turn:
+            raise Unusable("a token spans the start of an earlier turn, which loss_on=all cannot have")
+        return len(before), len(turn)
 
     def _lean(self, ids: list[int]) -> tuple[int, ...]:
         """Return `ids` with one object per token of the vocabulary: with one each, 100,000 pairs take 4 GB more."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.pairs import PairExample
-from tutelage.train.settings import Truncation
+from tutelage.train.settings import LossOn, Truncation
 from tutelage.train.truncation import truncate
+from tutelage.train.turns import WITHIN, EarlierTurns, longest_first
 
 Count = Callable[[str, int], None]
 
@@ -20,21 +21,34 @@ def encode_completions(
     max_length: int,
     truncation: Truncation,
     count: Count,
+    loss_on: LossOn = "last",
 ) -> list[Example]:
     """Encode each completion after its prompt.
+
+    Args:
+        loss_on: last: the completion alone is learnt; all: so are the assistant's turns in the prompt, each turn
+            once however many rows have it. The longest conversations come first then.
 
     Raises:
         ConfigError: see `truncate`.
     """
     by_id = {p.id: p for p in prompts}
     examples = []
-    for completion in completions:
+    earlier = EarlierTurns() if loss_on == "all" else None
+    for completion in completions if earlier is None else longest_first(by_id, completions):
+        prompt = by_id[completion.prompt_id]
+        if earlier is not None and earlier.has(prompt, completion):
+            count(WITHIN, 1)
+            continue
+        turns = [] if earlier is None else earlier.left(prompt)
         try:
-            whole = [encoder.example(by_id[completion.prompt_id], completion)]
+            whole = [encoder.example(prompt, completion, turns)]
             kept = truncate(whole, max_length, truncation)
         except Unusable as reason:
             count(f"skipped: {reason}", 1)
             continue
+        if earlier is not None:
+            earlier.add(prompt, turns, whole[0], kept[0])
         _count_cut(whole, kept, count)
         examples += kept
     return examples

@@ -37,9 +37,9 @@ _ACCURACY = ("rewards/accuracies", "accuracy")
 
 @dataclass(frozen=True)
 class SFTObjective:
-    """Negative log-probability of the completions.
+    """Negative log-probability of the completions, of their tokens that carry loss.
 
-    token_mean: per completion token over the whole batch. example_sum: summed over the tokens of an example and
+    token_mean: per such token over the whole batch. example_sum: summed over the tokens of an example and
     averaged over examples, as the original research code has it, so that a long completion counts for more.
     """
 
@@ -48,7 +48,7 @@ class SFTObjective:
     def __call__(
         self, scorer: Scorer, micro: Sequence[Example], batch: Sequence[Example]
     ) -> tuple[Tensor, dict[str, float]]:
-        num_labels = sum(len(e.completion_ids) for e in batch)
+        num_labels = sum(e.num_labels for e in batch)
         total = -scorer(micro).sum()
         loss = total / (num_labels if self.name == "token_mean" else len(batch))
         return loss, {"nll_per_token": float(total.detach()) / num_labels}

@@ -98,7 +98,7 @@ class Rows:
     """Tokens and where to read what a model says of them. Positions are those of the flattened rows.
 
     input_ids, position_ids (R, T); segments of a packed row (then R = 1); attention_mask (R, T) of padded rows;
-    predictors (L,): the position before each completion token, targets (L,): that token, branch (L,): the
+    predictors (L,): the position before each token that carries loss, targets (L,): that token, branch (L,): the
     completion it belongs to, counted over all items; ends (C,): the last position of each completion.
     """
 
@@ -121,14 +121,19 @@ class _Marks:
         self.branch: list[int] = []
         self.ends: list[int] = []
 
-    def add(self, completion: Sequence[int], before: int | None, start: int) -> None:
+    def add(self, example: Example, before: int | None, start: int) -> None:
         """Mark a completion whose first token stands at `start` and is predicted at `before`, if by anything."""
-        where = range(start, start + len(completion))
-        skip = int(before is None)  # without a prompt nothing predicts the first token
-        self.predictors += [before, *where[:-1]] if before is not None else where[:-1]
-        self.targets += completion[skip:]
-        self.branch += [len(self.ends)] * (len(completion) - skip)
-        self.ends.append(where[-1] if completion else int(before or 0))
+        ids, num_before = example.completion_ids, len(self.targets)
+        for first, end in example.learnt:
+            if first == 0 and end > 0:
+                if before is not None:  # without a prompt nothing predicts the first token
+                    self.predictors.append(before)
+                    self.targets.append(ids[0])
+                first = 1
+            self.predictors += range(start + first - 1, start + end - 1)
+            self.targets += ids[first:end]
+        self.branch += [len(self.ends)] * (len(self.targets) - num_before)
+        self.ends.append(start + len(ids) - 1 if ids else int(before or 0))
 
     def tensors(self, device: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return predictors, targets, branch, ends."""
@@ -160,7 +165,7 @@ def pack(items: Sequence[Item], device: Any, share: bool = True) -> Rows:
             if own:
                 segments.append(Segment(prompt_start, prefix, start, len(own)))
             before = prompt_start + len(prompt) - 1 if prompt else None
-            marks.add(branch.completion_ids, before, start + (len(prompt) if alone else 0))
+            marks.add(branch, before, start + (len(prompt) if alone else 0))
     return Rows(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
@@ -181,7 +186,7 @@ def pad(items: Sequence[Item], device: Any) -> Rows:
         ids[row, : branch.num_tokens] = torch.tensor(branch.prompt_ids + branch.completion_ids)
         mask[row, : branch.num_tokens] = 1
         start = row * width + len(branch.prompt_ids)
-        marks.add(branch.completion_ids, start - 1 if branch.prompt_ids else None, start)
+        marks.add(branch, start - 1 if branch.prompt_ids else None, start)
     positions = torch.arange(width, device=device).expand(len(branches), width)
     return Rows(ids.to(device), positions, None, mask.to(device), *marks.tensors(device))
 

@@ -131,7 +131,7 @@ class Scorer(nn.Module, ABC):
 
 
 class LogpScorer(Scorer):
-    """Reads log p(completion | prompt), summed over the completion's tokens, in double precision.
+    """Reads log p(completion | prompt), summed over the tokens that carry loss, in double precision.
 
     In single precision sums over long completions are off by 1e-4.
     """
@@ -143,7 +143,7 @@ class LogpScorer(Scorer):
         return sums.index_add(0, rows.branch, values.double())
 
     def details(self, rows: Rows) -> Tensor:
-        """Return log p(token | what comes before) of each completion token, (L,) float32."""
+        """Return log p(token | what comes before) of each token that carries loss, (L,) float32."""
         if self.layout.whole_head:
             logits = self.model(**self.arguments(rows)).logits.flatten(0, 1)[rows.predictors].float()
             return -torch.nn.functional.cross_entropy(logits, rows.targets, reduction="none")
@@ -158,7 +158,8 @@ class LogpScorer(Scorer):
             ids = torch.tensor([each.prompt_ids + each.completion_ids], device=self.device)
             start = len(each.prompt_ids)
             logits = self.model(input_ids=ids, use_cache=False).logits[0, start - 1 : -1]
-            found.append(logits.float().log_softmax(-1).gather(1, ids[0, start:, None])[:, 0])
+            logps = logits.float().log_softmax(-1).gather(1, ids[0, start:, None])[:, 0]
+            found += [logps[first:end] for first, end in each.learnt]
         return torch.cat(found)
 
 
