@@ -103,7 +103,10 @@ def trained(kind: str, folder: Path, rows: Any, budget: int) -> list[float]:
         Trainer(scorer, [p.chosen for p in PAIRS], SFTObjective(), settings, folder).run("sft")
     else:
         held = numbers(scorer, PAIRS, budget, "float32", "reference")
-        items = [replace(p, reference_chosen=held[p.id][0], reference_rejected=held[p.id][1]) for p in PAIRS]
+        items = [
+            replace(p, reference_chosen=chosen, reference_rejected=rejected)
+            for p, (chosen, rejected) in zip(PAIRS, held.tolist(), strict=True)
+        ]
         Trainer(scorer, items, DPOObjective("sigmoid", 0.1), settings, folder).run("dpo")
     return [json.loads(line)["loss"] for line in (folder / METRICS).read_text().splitlines()]
 
@@ -125,8 +128,8 @@ def test_the_log_probability_of_every_completion_is_the_oracles() -> None:
     fit_layout(scorer, 128, "auto", "float32")
     found = numbers(scorer, PAIRS, 500, "float32", "reference")
     with torch.no_grad():
-        for pair in PAIRS:
-            assert found[pair.id] == pytest.approx([float(alone(exact, b)) for b in pair.branches], abs=1e-4)
+        for pair, said in zip(PAIRS, found.tolist(), strict=True):
+            assert said == pytest.approx([float(alone(exact, b)) for b in pair.branches], abs=1e-4)
 
 
 # ---- every turn of the assistant --------------------------------------------------------------------

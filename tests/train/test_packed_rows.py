@@ -128,6 +128,6 @@ def test_a_batch_is_divided_without_loss_and_within_the_budget(
 
 @given(PAIRS, st.integers(1, 60))
 def test_chunks_lose_nothing_and_stay_within_the_budget(pairs: list[PairExample], budget: int) -> None:
-    found = list(chunks(pairs, [p.num_tokens for p in pairs], budget))
+    found = [[pairs[i] for i in chunk] for chunk in chunks(pairs, [p.num_tokens for p in pairs], budget)]
     assert sorted(p.id for chunk in found for p in chunk) == sorted(p.id for p in pairs)
     assert all(len(chunk) == 1 or sum(p.num_tokens for p in chunk) <= budget for chunk in found)

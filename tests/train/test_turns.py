@@ -48,11 +48,10 @@ def encoded(
     e: Encoder, given_: tuple[list[Prompt], list[Completion]], loss_on: Any = "all", length: int = 10_000, **rule: Any
 ) -> tuple[list[Example], Counter[str]]:
     counts: Counter[str] = Counter()
-    prompts = list({p.id: p for p in given_[0]}.values())
-    found = encode_completions(
-        e, prompts, given_[1], length, Truncation(**rule), lambda what, n: counts.update({what: n}), loss_on
-    )
-    return found, counts
+    prompts = {p.id: p for p in given_[0]}
+    rows = [(prompts[c.prompt_id], c) for c in given_[1]]
+    found = encode_completions(e, rows, length, Truncation(**rule), lambda what, n: counts.update({what: n}), loss_on)
+    return [example for _, example in found], counts
 
 
 def turns(example: Example) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

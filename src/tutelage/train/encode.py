@@ -8,7 +8,8 @@ the model's special tokens are refused: encoded as that token they could end a t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,8 @@ class Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._one_of_each: dict[int, int] = {}
+        self._written: dict[tuple[Message, ...], str] = {}
+        self._known: dict[str, list[int]] = {}
         self.notes: list[str] = []
         """What a user should know of the chat template, in words."""
         if not tokenizer.chat_template:
@@ -117,7 +120,34 @@ class Encoder:
         self.notes.append(f"its chat template ends no completion; the tokenizer's EOS {end} does, as a label too")
         return int(self.tokenizer.eos_token_id)
 
+    @contextmanager
+    def knowing(self, rows: Iterable[tuple[Prompt, Sequence[Completion]]]) -> Iterator[None]:
+        """While this lasts, `example` finds the ids of these completions after their prompts already there.
+
+        All are encoded in one call of the tokenizer, and each prompt once, which takes a third less time. A row
+        that is unusable is left for `example` to refuse.
+        """
+        texts: dict[str, None] = {}
+        for prompt, completions in rows:
+            try:
+                text = self._written[prompt.messages] = self._prompt_text(prompt.messages)
+                text.encode()  # a template may write half a character too
+                for completion in completions:
+                    self._check("completion", completion.text)
+                    texts |= {text: None, text + completion.text: None}
+            except (Unusable, UnicodeEncodeError):
+                continue
+        try:
+            if texts:
+                encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+                self._known = dict(zip(texts, encoded, strict=True))
+            yield
+        finally:
+            self._known, self._written = {}, {}
+
     def _ids(self, text: str) -> list[int]:
+        if (known := self._known.get(text)) is not None:
+            return list(known)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _check(self, what: str, text: str) -> None:
@@ -129,7 +159,9 @@ class Encoder:
         except UnicodeEncodeError:
             raise Unusable(f"the {what} contains half a character (a lone surrogate)") from None
 
-    def _prompt_text(self, messages: Sequence[Message]) -> str:
+    def _prompt_text(self, messages: tuple[Message, ...]) -> str:
+        if (written := self._written.get(messages)) is not None:
+            return written
         for message in messages:
             self._check("prompt", message.content)
         turns = [m.model_dump() for m in messages]

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 
 
@@ -217,15 +219,32 @@ def micro_batches(batch: Sequence[T], sizes: Sequence[int], budget: int, num_sha
         rounds += 1
 
 
-def chunks(items: Sequence[T], sizes: Sequence[int], budget: int) -> Iterator[list[T]]:
-    """Yield `items` in order of size, in micro-batches of at most `budget` tokens: for work without a batch."""
-    chunk: list[T] = []
+class Built(Sequence[list[T]]):
+    """Micro-batches of `items`, each built when it is its turn.
+
+    Args:
+        which: the items of each.
+    """
+
+    def __init__(self, items: Sequence[T], which: Sequence[list[int]]) -> None:
+        self.items, self.which = items, which
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, index: Any) -> Any:
+        return [self.items[i] for i in self.which[index]]
+
+
+def chunks(items: Sequence[Item], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield which `items`, in order of size, make micro-batches of at most `budget` tokens: for work without one."""
+    chunk: list[int] = []
     filled = 0
-    for i in sorted(range(len(items)), key=lambda i: (-sizes[i], items[i].id)):
+    for i in np.lexsort((column(items, "id"), -np.array(sizes))).tolist():
         if chunk and filled + sizes[i] > budget:
             yield chunk
             chunk, filled = [], 0
-        chunk.append(items[i])
+        chunk.append(i)
         filled += sizes[i]
     if chunk:
         yield chunk

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tutelage.train import attention
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 from tutelage.train.head import Squash, token_logps
 from tutelage.train.rows import Item, Rows, pack, pad
@@ -92,12 +94,16 @@ class Scorer(nn.Module, ABC):
 
     def sizes(self, items: Sequence[Item]) -> list[int]:
         """Return what each item costs in these rows, in tokens."""
+        lengths = column(items, "lengths")
+        prompts, num_branches = lengths[:, :1], lengths.shape[1] - 1
         if self.layout.rows == "shared":
-            return [item.num_tokens for item in items]
-        if self.layout.rows == "packed":
-            return [sum(b.num_tokens for b in item.branches) for item in items]
-        width = max((b.num_tokens for item in items for b in item.branches), default=0)
-        return [width * len(item.branches) for item in items]
+            sizes = lengths.sum(1)
+        elif self.layout.rows == "packed":
+            sizes = (lengths[:, 1:] + prompts).sum(1)
+        else:
+            width = (lengths[:, 1:] + prompts).max(initial=0)
+            sizes = np.full(len(lengths), width * num_branches)
+        return sizes.tolist()  # type: ignore[no-any-return]
 
     @abstractmethod
     def read(self, rows: Rows) -> Tensor:

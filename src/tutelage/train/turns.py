@@ -6,7 +6,7 @@ one prompt have its history in common. The longest comes first and has all turns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from tutelage.records import Completion, Message, Prompt
@@ -16,9 +16,9 @@ WITHIN = "trained within a longer conversation"
 """Why a row is left out whose turns are all learnt elsewhere."""
 
 
-def longest_first(prompts: Mapping[str, Prompt], completions: Sequence[Completion]) -> list[Completion]:
-    """Return `completions` in the order that `EarlierTurns` needs, those of equal length in the order given."""
-    return sorted(completions, key=lambda c: -len(prompts[c.prompt_id].messages))
+def longest_first(rows: Iterable[tuple[Prompt, Completion]]) -> list[tuple[Prompt, Completion]]:
+    """Return `rows` in the order that `EarlierTurns` needs, those of equal length in the order given."""
+    return sorted(rows, key=lambda row: -len(row[0].messages))
 
 
 class EarlierTurns:
