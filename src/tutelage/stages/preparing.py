@@ -16,7 +16,7 @@ from tutelage.errors import DataError
 from tutelage.inputs import Finished, Rows
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.stages.prefer import PREFERENCES
-from tutelage.store import Work
+from tutelage.store import Artifact, Work
 from tutelage.train.settings import LossOn, Training
 
 if TYPE_CHECKING:
@@ -146,8 +146,6 @@ def prompts_of(rows: Prepared[Any], source: Finished | Rows) -> Iterator[Prompt]
 
 
 def _prompts(source: Finished | Rows) -> Iterator[Prompt]:
-    made = source.artifact()
-    if made is not None:
-        return made.each(PROMPTS, Prompt)
-    assert isinstance(source, Rows), "what is no artifact is a file"
-    return (item.prompt for item in read_items(source, lambda what, num: None))
+    if isinstance(source, Rows) and source.artifact() is None:
+        return (item.prompt for item in read_items(source, lambda what, num: None))
+    return Artifact.open(source.path).each(PROMPTS, Prompt)

@@ -81,6 +81,7 @@ class Encoder:
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = sorted(set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}, key=len)
         # longest first; and a pattern that matches nothing if there are none
+        self._special_ids = set(tokenizer.convert_tokens_to_ids(special))
         self._special = re.compile("|".join(re.escape(t) for t in reversed(special)) or "(?!)")
         try:
             self.end_id = self._end_of_turn()
@@ -124,23 +125,32 @@ class Encoder:
     def knowing(self, rows: Iterable[tuple[Prompt, Sequence[Completion]]]) -> Iterator[None]:
         """While this lasts, `example` finds the ids of these completions after their prompts already there.
 
-        All are encoded in one call of the tokenizer, and each prompt once, which takes a third less time. A row
-        that is unusable is left for `example` to refuse.
+        All are encoded in one call of the tokenizer, and of a prompt that ends as chat templates do only what stands
+        after its last special token is encoded again with each completion: tokenizers cut a text there first of all.
+        A row that is unusable is left for `example` to refuse.
         """
         texts: dict[str, None] = {}
+        joined: list[tuple[str, str, str]] = []
         for prompt, completions in rows:
             try:
                 text = self._written[prompt.messages] = self._prompt_text(prompt.messages)
                 text.encode()  # a template may write half a character too
+                *_, last = (0, *(found.start() for found in self._special.finditer(text)))
                 for completion in completions:
                     self._check("completion", completion.text)
-                    texts |= {text: None, text + completion.text: None}
+                    joined.append((text, text[last:], completion.text))
+                    texts |= {text: None, text[last:]: None, text[last:] + completion.text: None}
             except (Unusable, UnicodeEncodeError):
                 continue
         try:
             if texts:
                 encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
                 self._known = dict(zip(texts, encoded, strict=True))
+            for text, tail, added in joined:
+                before, end = self._known[text], self._known[tail]
+                cut = len(before) - len(end)
+                if end and end[0] in self._special_ids and before[cut:] == end:
+                    self._known[text + added] = before[:cut] + self._known[tail + added]
             yield
         finally:
             self._known, self._written = {}, {}
