@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tutelage.train.encode import Example
 from tutelage.train.fit import make_scorer
 from tutelage.train.loop import METRICS, Plan, Trainer
 from tutelage.train.objectives import DPOObjective, PairExample, SFTObjective
-from tutelage.train.reference import with_reference
+from tutelage.train.reference import reference_of
 from tutelage.train.scorer import LogpScorer
 from tutelage.train.settings import Training
 from workloads import Case, Item, Workload
@@ -55,7 +56,11 @@ def train(case: Case, workload: Workload, model: Any, meter: Meter) -> dict[str,
             scorer = make_scorer(LogpScorer, model, arranged, settings)
         if workload.objective == "dpo":
             with meter.part("reference"):
-                arranged = with_reference(scorer, arranged, settings, folder, {"model": "random"})
+                values = reference_of(scorer, arranged, settings, folder, {"model": "random"}, "these tokens")
+                arranged = [
+                    replace(p, reference_chosen=chosen, reference_rejected=rejected)
+                    for p, (chosen, rejected) in zip(arranged, values.tolist(), strict=True)
+                ]
         objective = DPOObjective("sigmoid", workload.beta) if workload.objective == "dpo" else SFTObjective()
         with meter.part("train"):
             trainer = Trainer(scorer, arranged, objective, settings, folder)

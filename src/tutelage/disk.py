@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
@@ -67,7 +67,12 @@ def file_hash(path: Path) -> str:
 
 def dump_rows(rows: Iterable[Record]) -> str:
     """Return `rows` as JSON lines."""
-    return "".join(dump_json(r.model_dump(mode="json")) + "\n" for r in rows)
+    return "".join(dumped(rows))
+
+
+def dumped(rows: Iterable[Record]) -> Iterator[str]:
+    """Yield the lines of `dump_rows` one by one."""
+    return (dump_json(r.model_dump(mode="json")) + "\n" for r in rows)
 
 
 def dump_json(value: object, indent: int | None = None) -> str:
@@ -82,14 +87,43 @@ def read_rows(path: Path, kind: type[AnyRecord]) -> list[AnyRecord]:
     Raises:
         DataError: names the file and line that is not a valid `kind`.
     """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(kind.model_validate(json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not a valid {kind.__name__}: {brief(error)}") from None
-    return rows
+    return list(each_row(path, kind))
+
+
+def each_row(path: Path, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
+    """Yield what `read_rows` reads, a row at a time."""
+    return (row for _, row in placed_rows(path, kind))
+
+
+def placed_rows(path: Path, kind: type[AnyRecord]) -> Iterator[tuple[int, AnyRecord]]:
+    """Yield the rows as `each_row`, each with the byte that its line begins at: `row_at` reads it again."""
+    try:
+        with path.open("rb") as file:
+            place = 0
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield place, _parsed(line, kind, path, number)
+                place += len(line)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def row_at(file: BinaryIO, place: int, kind: type[AnyRecord]) -> AnyRecord:
+    """Return the row whose line begins at the byte `place` of a file that is open for reading."""
+    file.seek(place)
+    return kind.model_validate(json.loads(file.readline()))
+
+
+def _parsed(line: bytes, kind: type[AnyRecord], path: Path, number: int) -> AnyRecord:
+    try:
+        return kind.model_validate(json.loads(line.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        where = f"{path}, line {number}"
+        raise DataError(f"{where}: not UTF-8 (byte {error.start} of it); convert the file first") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}: not a valid {kind.__name__}: {brief(error)}") from None
 
 
 def read_text(path: Path) -> str:
@@ -105,11 +139,15 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `path` so that it is either the old file or the whole new one, also after a power cut."""
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Write `path` so that it is either the old file or the whole new one, also after a power cut.
+
+    Args:
+        text: all of it, or its parts in order, of which only one is held at a time.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+        file.writelines((text,) if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -30,7 +30,8 @@ from tutelage.disk import (
     brief,
     disk_errors,
     dump_json,
-    dump_rows,
+    dumped,
+    each_row,
     file_hash,
     is_file,
     is_folder,
@@ -116,12 +117,20 @@ class Artifact(Record):
 
     def rows(self, name: str, kind: type[AnyRecord]) -> list[AnyRecord]:
         """Read the rows of one of the artifact's files."""
+        return read_rows(self.file(name), kind)
+
+    def each(self, name: str, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
+        """Yield the rows of one of the artifact's files, a row at a time."""
+        return each_row(self.file(name), kind)
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the artifact's files, which must be there."""
         if not (self.path / name).is_file():
             there = ", ".join(sorted(p.name for p in self.path.glob("*.jsonl"))) or "no rows"
             raise StoreError(
                 f"{self.path}: this {self.record.stage} artifact has no {name} (it has: {there}); check the input"
             )
-        return read_rows(self.path / name, kind)
+        return self.path / name
 
 
 def is_artifact(path: Path | str) -> bool:
@@ -258,7 +267,7 @@ class Work:
 
     def write(self, name: str, rows: Iterable[Record]) -> None:
         """Write a file of rows, whole or not at all."""
-        write_atomically(self.path / name, dump_rows(rows))
+        write_atomically(self.path / name, dumped(rows))
 
     def _content(self) -> str:
         """The hash of what was made: rows and weights, without timings."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
+from tutelage.data import share
 from tutelage.data.normal import group_of
-from tutelage.data.share import OfPrompts, hold_out, in_share, position
+from tutelage.data.share import OfPrompts, in_share, position
 from tutelage.records import Message, Prompt
 
 
@@ -21,6 +23,12 @@ class Row:
 ROWS = [Row(f"{prompt}-{number}", f"p{prompt}") for prompt in range(200) for number in range(2)]
 GROUPS = {row.prompt_id: row.prompt_id for row in ROWS}
 """Every prompt begins in its own way."""
+
+
+def hold_out(rows: list[Row], groups: dict[str, str], part: float, seed: int) -> tuple[list[Row], list[Row]]:
+    ids, of_rows = np.array([row.id for row in rows]), np.array([groups[row.prompt_id] for row in rows])
+    kept, held_out = share.hold_out(ids, of_rows, part, seed)
+    return [rows[i] for i in kept], [rows[i] for i in held_out]
 
 
 def test_what_is_held_out_and_what_is_kept_have_no_prompt_in_common_and_are_all_there_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -60,6 +61,29 @@ def test_each_token_is_predicted_from_its_own_prompt_and_completion_only(pairs: 
         assert read_back(rows) == wanted(pairs)
 
 
+LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=7).filter(lambda each: len(each) % 2 == 1)
+"""Of turns that carry loss, and of what is between them."""
+
+
+def conversation(number: int, prompt: Any, lengths: list[int]) -> Example:
+    ends = list(accumulate(lengths))
+    silent = tuple(zip(ends[:-1:2], ends[1::2], strict=True))
+    return Example(str(number), f"p{number}", prompt, tuple(range(10, 10 + ends[-1])), silent)
+
+
+@given(st.lists(st.tuples(IDS, LENGTHS), min_size=1, max_size=5))
+def test_what_is_between_turns_is_seen_and_never_predicted(given_: list[tuple[Any, list[int]]]) -> None:
+    examples = [conversation(number, *row) for number, row in enumerate(given_)]
+    labels = [
+        [e.prompt_ids + e.completion_ids[: n + 1] for start, end in e.learnt for n in range(start, end)]
+        for e in examples
+    ]
+    for rows in (pack(examples, "cpu"), pack(examples, "cpu", share=False), pad(examples, "cpu")):
+        assert read_back(rows) == labels
+        assert len(rows.targets) == sum(e.num_labels for e in examples)
+        assert rows.input_ids.flatten()[rows.ends].tolist() == [e.completion_ids[-1] for e in examples]
+
+
 @given(PAIRS)
 def test_each_completion_ends_at_its_last_token(pairs: list[PairExample]) -> None:
     last = [branch.completion_ids[-1] for p in pairs for branch in p.branches]
@@ -104,6 +128,6 @@ def test_a_batch_is_divided_without_loss_and_within_the_budget(
 
 @given(PAIRS, st.integers(1, 60))
 def test_chunks_lose_nothing_and_stay_within_the_budget(pairs: list[PairExample], budget: int) -> None:
-    found = list(chunks(pairs, [p.num_tokens for p in pairs], budget))
+    found = [[pairs[i] for i in chunk] for chunk in chunks(pairs, [p.num_tokens for p in pairs], budget)]
     assert sorted(p.id for chunk in found for p in chunk) == sorted(p.id for p in pairs)
     assert all(len(chunk) == 1 or sum(p.num_tokens for p in chunk) <= budget for chunk in found)

@@ -71,7 +71,10 @@ def score(path: Path, rows: list[Completion], **settings: Any) -> tuple[dict[str
 @torch.no_grad()
 def stages_own(model: Any, encoder: Encoder, max_length: int) -> dict[str, float]:
     """The scores that the reward stage's objective computes of its preferences, by the completion's id."""
-    pairs = encode_preferences(encoder, PROMPTS, PREFERENCES, max_length, Truncation(), lambda what, num: None)
+    by_id = {prompt.id: prompt for prompt in PROMPTS}
+    rows = ((by_id[each.prompt_id], each) for each in PREFERENCES)
+    encoded = encode_preferences(encoder, rows, max_length, Truncation(), lambda what, num: None)
+    pairs = [pair for _, pair in encoded]
     examples = [branch for pair in pairs for branch in pair.branches]
     return dict(zip((e.id for e in examples), RewardScorer(model)(pairs).flatten().tolist(), strict=True))
 

@@ -174,6 +174,13 @@ def counted(found: Counter[str]) -> Any:
     return lambda what, num: found.update({what: num})
 
 
+def completions_of(
+    encoder: Encoder, rows: list[Completion], max_length: int, rule: Truncation, counts: Counter[str]
+) -> list[Example]:
+    asked = ((SHORT, row) for row in rows)
+    return [example for _, example in encode_completions(encoder, asked, max_length, rule, counted(counts))]
+
+
 SHORT, LONG = Prompt.of("@"), Prompt.of("@" * 60)
 
 
@@ -181,7 +188,7 @@ def test_every_completion_that_is_cut_is_counted_with_its_tokens(encoder: Encode
     size = len(encoder.prompt_ids(SHORT))
     rows = [completion(SHORT, num) for num in (3, 10, 15)]
     counts: Counter[str] = Counter()
-    kept = encode_completions(encoder, [SHORT], rows, size + 8, Truncation(), counted(counts))
+    kept = completions_of(encoder, rows, size + 8, Truncation(), counts)
     assert [len(e.completion_ids) for e in kept] == [4, 8, 8]
     assert counts == {"completions cut": 2, "tokens cut from completions": 3 + 8}
 
@@ -190,7 +197,7 @@ def test_what_is_skipped_for_its_length_is_counted_and_nothing_is_cut(encoder: E
     size = len(encoder.prompt_ids(SHORT))
     rows = [completion(SHORT, num) for num in (3, 10, 15)]
     counts: Counter[str] = Counter()
-    kept = encode_completions(encoder, [SHORT], rows, size + 8, Truncation(rule="skip"), counted(counts))
+    kept = completions_of(encoder, rows, size + 8, Truncation(rule="skip"), counts)
     assert [len(e.completion_ids) for e in kept] == [4]
     assert counts == {f"skipped: longer than max_length ({size + 8} tokens)": 2}
 
@@ -199,8 +206,8 @@ def test_the_prompt_of_a_pair_is_counted_once_and_each_of_its_completions(encode
     rule = Truncation(rule="original", max_prompt_length=20)
     size = len(encoder.prompt_ids(LONG))
     counts: Counter[str] = Counter()
-    rows = [preference(LONG, 30, 25), preference(SHORT, 2, 3)]
-    cut_pair, whole_pair = encode_preferences(encoder, [SHORT, LONG], rows, 40, rule, counted(counts))
+    rows = [(LONG, preference(LONG, 30, 25)), (SHORT, preference(SHORT, 2, 3))]
+    (_, cut_pair), (_, whole_pair) = encode_preferences(encoder, rows, 40, rule, counted(counts))
     assert cut_pair.chosen.prompt_ids == cut_pair.rejected.prompt_ids == encoder.prompt_ids(LONG)[-20:]
     assert whole_pair.chosen.prompt_ids == encoder.prompt_ids(SHORT)
     assert counts == {
@@ -214,8 +221,8 @@ def test_the_prompt_of_a_pair_is_counted_once_and_each_of_its_completions(encode
 def test_a_pair_that_is_the_same_after_cutting_is_skipped_and_its_cuts_are_not_counted(encoder: Encoder) -> None:
     size = len(encoder.prompt_ids(SHORT))
     counts: Counter[str] = Counter()
-    rows = [preference(SHORT, 30, 25, letter="@")]
-    assert not encode_preferences(encoder, [SHORT], rows, size + 8, Truncation(), counted(counts))
+    rows = [(SHORT, preference(SHORT, 30, 25, letter="@"))]
+    assert not list(encode_preferences(encoder, rows, size + 8, Truncation(), counted(counts)))
     assert counts == {"skipped: chosen and rejected are the same after cutting": 1}
 
 

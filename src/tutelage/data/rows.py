@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from tutelage.data.formats.item import UNKNOWN, Count
 from tutelage.data.reading import read_items, require_holds
 from tutelage.data.selection import selection_of
 from tutelage.data.split import PARTS, is_split
+from tutelage.disk import placed_rows
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts, Rows, Selected
 from tutelage.records import Completion, Preference, Prompt, Verdict
@@ -26,27 +28,31 @@ def selected_prompts(made: Artifact, asked: Selected, count: Count) -> list[Prom
         ConfigError: the input says how a file is read, but is an artifact; it is a split, but no part is named.
         DataError: nothing is left.
     """
+    return [prompt for _, prompt in placed_prompts(made, asked, count)]
+
+
+def placed_prompts(made: Artifact, asked: Selected, count: Count) -> Iterator[tuple[int, Prompt]]:
+    """Yield the same, one at a time, each with the byte of prompts.jsonl that it begins at (see `disk.row_at`)."""
     refuse_file_settings(asked)
     if is_split(made) and asked.part is None:
         raise ConfigError(
             f"{asked.path}: is a split; say which part of it is meant (part={'|'.join(PARTS)}), or give "
             f"{Path(asked.path) / PROMPTS} for all its prompts"
         )
-    prompts = made.rows(PROMPTS, Prompt)
-    selection = selection_of(asked, lambda: prompts)
-    kept, left_out = [], Counter[str]()
-    for prompt in prompts:
+    selection = selection_of(asked, lambda: made.each(PROMPTS, Prompt))
+    found, left_out = False, Counter[str]()
+    for place, prompt in placed_rows(made.file(PROMPTS), Prompt):
         reason = selection.refuses(prompt)
         if reason is None:
-            kept.append(prompt)
+            found = True
+            yield place, prompt
         else:
             left_out[f"left out: prompts {reason}"] += 1
-    if prompts and not kept:
+    if left_out and not found:
         said = ", ".join(f"{num} {what.removeprefix('left out: ')}" for what, num in left_out.items())
         raise DataError(f"{asked.path}: none of its prompts is left{asked.asked_for()}: {said}")
     for what, num in left_out.items():
         count(what, num)
-    return kept
 
 
 def refuse_file_settings(asked: Selected) -> None:
@@ -79,8 +85,13 @@ def selected_rows(
     ids = {p.id for p in prompts}
     kept = [row for row in rows if row.prompt_id in ids]
     if len(kept) < len(rows):
-        count(f"left out: {name.removesuffix('.jsonl')} of other prompts", len(rows) - len(kept))
+        count(of_other_prompts(name), len(rows) - len(kept))
     return prompts, kept
+
+
+def of_other_prompts(name: str) -> str:
+    """Return what rows of the file `name` are counted as whose prompts are not asked for."""
+    return f"left out: {name.removesuffix('.jsonl')} of other prompts"
 
 
 def read_prompts(rows: Prompts, count: Count) -> list[Prompt]:

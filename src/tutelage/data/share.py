@@ -5,14 +5,19 @@ What is drawn is a group: conversations that begin alike (`normal.group_of`) are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from tutelage.config import Group
 from tutelage.data.normal import group_of
 from tutelage.records import Prompt, digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 
 def _is_a_share(share: tuple[float, float]) -> tuple[float, float]:
@@ -67,33 +72,23 @@ def first_groups(sizes: Mapping[str, int], num: int, seed: int | str) -> set[str
     return taken
 
 
-class OfPrompt(Protocol):
-    """A row that belongs to a prompt."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def prompt_id(self) -> str: ...
-
-
-T = TypeVar("T", bound=OfPrompt)
-
-
-def hold_out(rows: Sequence[T], groups: Mapping[str, str], share: float, seed: int) -> tuple[list[T], list[T]]:
-    """Split `rows` into those to train on, in their order, and those of the `share` of groups that is held out.
+def hold_out(ids: Array, groups: Array, share: float, seed: int) -> tuple[Array, Array]:
+    """Return which rows to train on, in their order, and which belong to the `share` of groups that is held out.
 
     Which groups those are depends on `seed` alone: adding or moving rows moves none. The held-out rows come in the
     seeded order of their groups, so that the first of them are a fair sample of all.
 
     Args:
-        groups: the group of each prompt, by the prompt's id.
+        ids: of each row.
+        groups: of each row's prompt, as texts in ASCII.
     """
+    import numpy as np
+
     if not share:
-        return list(rows), []  # of a million prompts the groups need not be known then
+        return np.arange(len(ids)), np.arange(0)
     # An order of its own: in the road's, the prompts of the feedback share all stand beyond the first part.
     order = f"held out, {seed}"
-    places = {prompt_id: position(groups[prompt_id], order) for prompt_id in {row.prompt_id for row in rows}}
-    held_out = [row for row in rows if places[row.prompt_id] < share]
-    kept = [row for row in rows if places[row.prompt_id] >= share]
-    return kept, sorted(held_out, key=lambda row: (places[row.prompt_id], row.id))
+    names, which = np.unique(groups, return_inverse=True)
+    places = np.array([position(name, order) for name in names.astype(str).tolist()])[which]
+    in_order = np.lexsort((ids, places))
+    return np.flatnonzero(places >= share), in_order[places[in_order] < share]

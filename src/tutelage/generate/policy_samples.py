@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class PolicySampler:
         self,
         scorer: Scorer,
         encoder: Encoder,
-        prompts: Sequence[Prompt],
+        prompts: Iterable[Prompt],
         settings: PolicyTraining,
         count: Callable[[str, int], None],
     ) -> None:

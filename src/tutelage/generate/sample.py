@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def sample(
 
 
 def usable_prompts(
-    encoder: Encoder, prompts: Sequence[Prompt], max_tokens: int, context: int, count: Callable[[str, int], None]
+    encoder: Encoder, prompts: Iterable[Prompt], max_tokens: int, context: int, count: Callable[[str, int], None]
 ) -> Iterator[tuple[Prompt, tuple[int, ...]]]:
     """Yield the prompts that can be completed, with their token ids; the others are counted.
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import selected_rows
 from tutelage.extras import require
 from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Finished, Model
-from tutelage.records import Preference
 from tutelage.stages.base import Stage
-from tutelage.stages.holding_out import prompts_of, train_and_held_out
+from tutelage.stages.holding_out import train_and_held_out
 from tutelage.stages.loss import Loss
-from tutelage.stages.prefer import PREFERENCES
+from tutelage.stages.preparing import prepared_preferences, prompts_of
 from tutelage.store import Made, Work
 from tutelage.train.trackers import check_trackers
 
@@ -41,26 +39,24 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_trackers(config.trackers)
     from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
-    from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit, make_scorer, something
-    from tutelage.train.reference import with_reference
+    from tutelage.train.fit import fit, make_scorer
+    from tutelage.train.reference import reference_of
     from tutelage.train.scorer import LogpScorer
 
-    preferred = inputs.preferences.require("prefer")
+    inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
-    prompts, preferences = selected_rows(preferred, inputs.preferences, PREFERENCES, Preference, work.count)
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    pairs = something(encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count), work)
-    train, held_out = train_and_held_out(pairs, prompts, config, "preferences", work)
+    pairs = prepared_preferences(inputs.preferences, config, encoder, length, work)
+    train, held_out = train_and_held_out(pairs, config, "preferences", work)
     scorer = make_scorer(LogpScorer, model, pairs, config)
     objective = config.loss.objective(encoder.end_id)
     if objective.needs_reference:
-        folder = config.artifacts / REFERENCES
-        both = with_reference(scorer, [*train, *held_out], config, folder, inputs.model.identity())
-        train, held_out = both[: len(train)], both[len(train) :]
-    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
+        folder, model_id, both = config.artifacts / REFERENCES, inputs.model.identity(), train.together(held_out)
+        values = reference_of(scorer, both, config, folder, model_id, both.content)
+        train, held_out = (part.with_references(both, values) for part in (train, held_out))
+    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, inputs.preferences), config, work.count)
     return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler, config.final)
 
 

@@ -7,15 +7,13 @@ from collections import defaultdict
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import selected_rows
 from tutelage.extras import require
 from tutelage.inputs import Finished, Model
 from tutelage.measure.calibration import calibration
 from tutelage.measure.win_rate import mean_and_error
-from tutelage.records import Preference
 from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import train_and_held_out
-from tutelage.stages.prefer import PREFERENCES
+from tutelage.stages.preparing import prepared_preferences
 from tutelage.store import Made, Work
 from tutelage.train.settings import Training
 from tutelage.train.trackers import check_trackers
@@ -40,29 +38,27 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     require("train", "tutelage reward")
     check_trackers(config.trackers)
     from tutelage.train.checkpoint import load_encoder, usable_length
-    from tutelage.train.examples import encode_preferences
-    from tutelage.train.fit import fit, make_scorer, something
+    from tutelage.train.fit import fit, make_scorer
     from tutelage.train.objectives import reward_objective
     from tutelage.train.reference import numbers
     from tutelage.train.reward_model import load_reward_model
     from tutelage.train.scorer import RewardScorer
 
-    preferred = inputs.preferences.require("prefer")
+    inputs.preferences.require("prefer")
     encoder = load_encoder(inputs.model)
-    prompts, preferences = selected_rows(preferred, inputs.preferences, PREFERENCES, Preference, work.count)
     model = load_reward_model(inputs.model, encoder, config.seed)
     length = usable_length(model, config.max_length)
-    pairs = encode_preferences(encoder, prompts, preferences, length, config.truncation, work.count)
-    train, test = train_and_held_out(something(pairs, work), prompts, config, "preferences", work)
+    pairs = prepared_preferences(inputs.preferences, config, encoder, length, work)
+    train, test = train_and_held_out(pairs, config, "preferences", work)
     scorer = make_scorer(RewardScorer, model, pairs, config)
     made = fit(inputs.model, scorer, encoder, train, reward_objective, config, work, test)
     if not test:
         return made
-    by_prompt: defaultdict[str, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
+    by_prompt: defaultdict[bytes, list[float]] = defaultdict(list)  # pairs of one prompt are no independent trials
     scores = numbers(scorer, test, config.micro_batch_tokens, config.precision, "held out")
-    margins = [scores[pair.id][0] - scores[pair.id][1] for pair in test]
-    for pair, margin in zip(test, margins, strict=True):
-        by_prompt[pair.prompt_id].append(float(margin > 0))
+    margins = (scores[:, 0] - scores[:, 1]).tolist()
+    for prompt_id, margin in zip(test.column("prompt_id").tolist(), margins, strict=True):
+        by_prompt[prompt_id].append(float(margin > 0))
     accuracy, error = mean_and_error([sum(group) / len(group) for group in by_prompt.values()])
     tested = {
         "held_out_accuracy": accuracy,

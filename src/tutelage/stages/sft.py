@@ -7,20 +7,20 @@ from typing import Literal
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import read_completions
 from tutelage.data.share import OfPrompts
-from tutelage.errors import DataError
 from tutelage.extras import require
 from tutelage.generate.settings import PolicyTraining
 from tutelage.inputs import Model, Rows
 from tutelage.stages.base import Stage
-from tutelage.stages.holding_out import prompts_of, train_and_held_out
+from tutelage.stages.holding_out import train_and_held_out
+from tutelage.stages.preparing import prepared_completions, prompts_of
 from tutelage.store import Made, Work
+from tutelage.train.settings import OfConversations
 from tutelage.train.trackers import check_trackers
 
 
-class Config(StageConfig, PolicyTraining, OfPrompts):
-    """How the student is trained, and on which part of the prompts."""
+class Config(StageConfig, PolicyTraining, OfPrompts, OfConversations):
+    """How the student is trained, on which part of the prompts, and on what of a conversation."""
 
     loss: Literal["token_mean", "example_sum"] = Field(
         "token_mean",
@@ -42,25 +42,18 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     check_trackers(config.trackers)
     from tutelage.generate.policy_samples import PolicySampler
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
-    from tutelage.train.examples import encode_completions
-    from tutelage.train.fit import fit, make_scorer, something
+    from tutelage.train.fit import fit, make_scorer
     from tutelage.train.objectives import SFTObjective
     from tutelage.train.scorer import LogpScorer
 
     encoder = load_encoder(inputs.model)
-    prompts, completions = read_completions(inputs.completions, work.count)
-    taken = {p.id for p in prompts if config.takes(p)}
-    kept = [c for c in completions if c.prompt_id in taken]
-    work.count("left out: completions outside the share", len(completions) - len(kept))
-    if not kept:
-        raise DataError(f"{inputs.completions.path}: no prompt falls into the share {list(config.share)}")
     model = load_model(inputs.model)
     check_vocabulary(model, encoder, inputs.model.path)
     length = usable_length(model, config.max_length)
-    examples = something(encode_completions(encoder, prompts, kept, length, config.truncation, work.count), work)
-    train, held_out = train_and_held_out(examples, prompts, config, "completions", work)
+    examples = prepared_completions(inputs.completions, config, config, config.loss_on, encoder, length, work)
+    train, held_out = train_and_held_out(examples, config, "completions", work)
     scorer = make_scorer(LogpScorer, model, examples, config)
-    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, prompts), config, work.count)
+    sampler = PolicySampler(scorer, encoder, prompts_of(held_out, inputs.completions), config, work.count)
     return fit(
         inputs.model, scorer, encoder, train, SFTObjective(config.loss), config, work, held_out, sampler, config.final
     )

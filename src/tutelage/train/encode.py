@@ -8,7 +8,8 @@ the model's special tokens are refused: encoded as that token they could end a t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,26 @@ class Unusable(Exception):  # noqa: N818 - not an error: a row that is skipped a
 
 @dataclass(frozen=True)
 class Example:
-    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole."""
+    """One completion after its prompt. `completion_ids` ends with the end-of-turn token if it ended and is whole.
+
+    Where all turns of a conversation are learnt, the completion begins with the assistant's first turn, and
+    `silent` has the parts of it that carry no loss, as positions `[start, end)` in `completion_ids`, in order:
+    what the user says in between and how the turns are opened.
+    """
 
     id: str
     prompt_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    silent: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def learnt(self) -> tuple[tuple[int, int], ...]:
+        """The parts that carry loss, `[start, end)` in `completion_ids`: a turn and its end each."""
+        if not self.silent:
+            return ((0, len(self.completion_ids)),)
+        starts = (0, *(end for _, end in self.silent))
+        return tuple(zip(starts, (*(start for start, _ in self.silent), len(self.completion_ids)), strict=True))
 
     @property
     def branches(self) -> tuple[Example]:
@@ -40,6 +55,11 @@ class Example:
     def num_tokens(self) -> int:
         """Prompt and completion together."""
         return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
+    def num_labels(self) -> int:
+        """Tokens that carry loss."""
+        return len(self.completion_ids) - sum(end - start for start, end in self.silent)
 
 
 class Encoder:
@@ -52,6 +72,8 @@ class Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._one_of_each: dict[int, int] = {}
+        self._written: dict[tuple[Message, ...], str] = {}
+        self._known: dict[str, list[int]] = {}
         self.notes: list[str] = []
         """What a user should know of the chat template, in words."""
         if not tokenizer.chat_template:
@@ -59,6 +81,7 @@ class Encoder:
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = sorted(set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}, key=len)
         # longest first; and a pattern that matches nothing if there are none
+        self._special_ids = set(tokenizer.convert_tokens_to_ids(special))
         self._special = re.compile("|".join(re.escape(t) for t in reversed(special)) or "(?!)")
         try:
             self.end_id = self._end_of_turn()
@@ -98,7 +121,43 @@ class Encoder:
         self.notes.append(f"its chat template ends no completion; the tokenizer's EOS {end} does, as a label too")
         return int(self.tokenizer.eos_token_id)
 
+    @contextmanager
+    def knowing(self, rows: Iterable[tuple[Prompt, Sequence[Completion]]]) -> Iterator[None]:
+        """While this lasts, `example` finds the ids of these completions after their prompts already there.
+
+        All are encoded in one call of the tokenizer, and of a prompt that ends as chat templates do only what stands
+        after its last special token is encoded again with each completion: tokenizers cut a text there first of all.
+        A row that is unusable is left for `example` to refuse.
+        """
+        texts: dict[str, None] = {}
+        joined: list[tuple[str, str, str]] = []
+        for prompt, completions in rows:
+            try:
+                text = self._written[prompt.messages] = self._prompt_text(prompt.messages)
+                text.encode()  # a template may write half a character too
+                *_, last = (0, *(found.start() for found in self._special.finditer(text)))
+                for completion in completions:
+                    self._check("completion", completion.text)
+                    joined.append((text, text[last:], completion.text))
+                    texts |= {text: None, text[last:]: None, text[last:] + completion.text: None}
+            except (Unusable, UnicodeEncodeError):
+                continue
+        try:
+            if texts:
+                encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+                self._known = dict(zip(texts, encoded, strict=True))
+            for text, tail, added in joined:
+                before, end = self._known[text], self._known[tail]
+                cut = len(before) - len(end)
+                if end and end[0] in self._special_ids and before[cut:] == end:
+                    self._known[text + added] = before[:cut] + self._known[tail + added]
+            yield
+        finally:
+            self._known, self._written = {}, {}
+
     def _ids(self, text: str) -> list[int]:
+        if (known := self._known.get(text)) is not None:
+            return list(known)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _check(self, what: str, text: str) -> None:
@@ -110,7 +169,9 @@ class Encoder:
         except UnicodeEncodeError:
             raise Unusable(f"the {what} contains half a character (a lone surrogate)") from None
 
-    def _prompt_text(self, messages: Sequence[Message]) -> str:
+    def _prompt_text(self, messages: tuple[Message, ...]) -> str:
+        if (written := self._written.get(messages)) is not None:
+            return written
         for message in messages:
             self._check("prompt", message.content)
         turns = [m.model_dump() for m in messages]
@@ -127,25 +188,60 @@ class Encoder:
         """
         return tuple(self._ids(self._prompt_text(prompt.messages)))
 
-    def example(self, prompt: Prompt, completion: Completion) -> Example:
+    def example(self, prompt: Prompt, completion: Completion, turns: Sequence[int] = ()) -> Example:
         """Encode `completion` after `prompt`, both whole, however long they are.
 
-        The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, the
-        completion is encoded alone, because sampling also starts right after the prompt's tokens.
+        Args:
+            turns: places in the prompt's messages, in order, of turns of the assistant that carry loss as well.
 
         Raises:
-            Unusable: as `prompt_ids`; the completion has neither text nor end.
+            Unusable: as `prompt_ids`; the completion has neither text nor end; the chat template writes one of
+                `turns` otherwise once the conversation goes on.
         """
         if not completion.text and not completion.ended:
             raise Unusable("the completion is empty")
         self._check("completion", completion.text)
         text = self._prompt_text(prompt.messages)
         before = self._ids(text)
-        joined = self._ids(text + completion.text)
-        ids = joined[len(before) :] if joined[: len(before)] == before else self._ids(completion.text)
+        ids = before + self._after(text, before, completion.text)
         if completion.ended:
             ids.append(self.end_id)
-        return Example(completion.id, prompt.id, self._lean(before), self._lean(ids))
+        spans = [self._turn(prompt, place, text, before) for place in turns]
+        starts, ends = [*(start for start, _ in spans), len(before)], [end for _, end in spans]
+        first = starts[0]
+        silent = tuple((end - first, start - first) for end, start in zip(ends, starts[1:], strict=True))
+        return Example(completion.id, prompt.id, self._lean(ids[:first]), self._lean(ids[first:]), silent)
+
+    def _after(self, text: str, before: list[int], added: str) -> list[int]:
+        """Return the ids of what is `added` to a text whose ids are `before`.
+
+        The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, what is
+        added is encoded alone, because sampling also starts right after the prompt's tokens.
+        """
+        joined = self._ids(text + added)
+        return joined[len(before) :] if joined[: len(before)] == before else self._ids(added)
+
+    def _turn(self, prompt: Prompt, place: int, text: str, ids: list[int]) -> tuple[int, int]:
+        """Return where in `ids`, those of the prompt's `text`, an earlier turn of the assistant and its end stand.
+
+        It has to be what it would be as a completion: the same tokens after the same ones.
+        """
+        opened = self._prompt_text(prompt.messages[:place])
+        if not text.startswith(opened):
+            raise Unusable(
+                "the chat template opens an earlier turn otherwise than a new one, which loss_on=all needs"
+            )
+        end = self.tokenizer.convert_ids_to_tokens(self.end_id)
+        said, ended, _ = text[len(opened) :].partition(end)
+        if not ended or said.strip() != prompt.messages[place].content.strip():
+            raise Unusable(
+                f"the chat template does not keep an earlier turn with {end} after it, which loss_on=all needs"
+            )
+        before = self._ids(opened)
+        turn = [*before, *self._after(opened, before, said), self.end_id]
+        if ids[: len(turn)] != turn:
+            raise Unusable("a token spans the start of an earlier turn, which loss_on=all cannot have")
+        return len(before), len(turn)
 
     def _lean(self, ids: list[int]) -> tuple[int, ...]:
         """Return `ids` with one object per token of the vocabulary: with one each, 100,000 pairs take 4 GB more."""

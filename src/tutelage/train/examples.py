@@ -1,75 +1,101 @@
-"""Records -> encoded examples. Everything skipped or cut is counted under its reason."""
+"""Records -> encoded examples, a row at a time. Everything skipped or cut is counted under its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.pairs import PairExample
-from tutelage.train.settings import Truncation
+from tutelage.train.settings import LossOn, Truncation
 from tutelage.train.truncation import truncate
+from tutelage.train.turns import WITHIN, EarlierTurns, longest_first
 
+R = TypeVar("R")
 Count = Callable[[str, int], None]
+AT_ONCE = 256
+"""Rows whose texts are encoded in one call: more brings nothing, and takes memory."""
 
 
 def encode_completions(
     encoder: Encoder,
-    prompts: Sequence[Prompt],
-    completions: Sequence[Completion],
+    rows: Iterable[tuple[Prompt, Completion]],
     max_length: int,
     truncation: Truncation,
     count: Count,
-) -> list[Example]:
-    """Encode each completion after its prompt.
+    loss_on: LossOn = "last",
+) -> Iterator[tuple[Prompt, Example]]:
+    """Encode each completion after its prompt; both are yielded.
+
+    Args:
+        loss_on: last: the completion alone is learnt; all: so are the assistant's turns in the prompt, each turn
+            once however many rows have it. The longest conversations come first then, so all rows are held.
 
     Raises:
         ConfigError: see `truncate`.
     """
-    by_id = {p.id: p for p in prompts}
-    examples = []
-    for completion in completions:
-        try:
-            whole = [encoder.example(by_id[completion.prompt_id], completion)]
-            kept = truncate(whole, max_length, truncation)
-        except Unusable as reason:
-            count(f"skipped: {reason}", 1)
-            continue
-        _count_cut(whole, kept, count)
-        examples += kept
-    return examples
+    earlier = EarlierTurns() if loss_on == "all" else None
+    for some in _in_parts(rows if earlier is None else longest_first(rows)):
+        with encoder.knowing((prompt, (completion,)) for prompt, completion in some):
+            for prompt, completion in some:
+                if earlier is not None and earlier.has(prompt, completion):
+                    count(WITHIN, 1)
+                    continue
+                turns = [] if earlier is None else earlier.left(prompt)
+                try:
+                    whole = [encoder.example(prompt, completion, turns)]
+                    kept = truncate(whole, max_length, truncation)
+                except Unusable as reason:
+                    count(f"skipped: {reason}", 1)
+                    continue
+                if earlier is not None:
+                    earlier.add(prompt, turns, whole[0], kept[0])
+                _count_cut(whole, kept, count)
+                yield prompt, kept[0]
 
 
 def encode_preferences(
     encoder: Encoder,
-    prompts: Sequence[Prompt],
-    preferences: Sequence[Preference],
+    rows: Iterable[tuple[Prompt, Preference]],
     max_length: int,
     truncation: Truncation,
     count: Count,
-) -> list[PairExample]:
+) -> Iterator[tuple[Prompt, PairExample]]:
     """Encode both sides of each preference after their prompt; one unusable side drops the preference.
 
     Raises:
         ConfigError: see `truncate`.
     """
-    by_id = {p.id: p for p in prompts}
-    pairs = []
-    for preference in preferences:
-        prompt = by_id[preference.prompt_id]
-        try:
-            whole = [encoder.example(prompt, side) for side in (preference.chosen, preference.rejected)]
-            kept = truncate(whole, max_length, truncation)
-        except Unusable as reason:
-            count(f"skipped: {reason}", 1)
-            continue
-        chosen, rejected = kept
-        if chosen.completion_ids == rejected.completion_ids:
-            count("skipped: chosen and rejected are the same after cutting", 1)
-            continue
-        _count_cut(whole, kept, count)
-        pairs.append(PairExample(preference.id, chosen, rejected, preference.weight))
-    return pairs
+    for some in _in_parts(rows):
+        with encoder.knowing((prompt, (each.chosen, each.rejected)) for prompt, each in some):
+            for prompt, preference in some:
+                pair = _pair(encoder, prompt, preference, max_length, truncation, count)
+                if pair is not None:
+                    yield prompt, pair
+
+
+def _pair(
+    encoder: Encoder, prompt: Prompt, preference: Preference, max_length: int, truncation: Truncation, count: Count
+) -> PairExample | None:
+    try:
+        whole = [encoder.example(prompt, side) for side in (preference.chosen, preference.rejected)]
+        chosen, rejected = kept = truncate(whole, max_length, truncation)
+    except Unusable as reason:
+        count(f"skipped: {reason}", 1)
+        return None
+    if chosen.completion_ids == rejected.completion_ids:
+        count("skipped: chosen and rejected are the same after cutting", 1)
+        return None
+    _count_cut(whole, kept, count)
+    return PairExample(preference.id, chosen, rejected, preference.weight)
+
+
+def _in_parts(rows: Iterable[R]) -> Iterator[list[R]]:
+    ahead = iter(rows)
+    while some := list(islice(ahead, AT_ONCE)):
+        yield some
 
 
 def _count_cut(whole: Sequence[Example], kept: Sequence[Example], count: Count) -> None:

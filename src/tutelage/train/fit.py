@@ -13,6 +13,7 @@ from tutelage.progress import say
 from tutelage.store import Made, Work
 from tutelage.train import parallel
 from tutelage.train.blocks import checkpoint_activations, transformer_blocks
+from tutelage.train.columns import column
 from tutelage.train.encode import Encoder
 from tutelage.train.held_out import Evaluation, Sampler
 from tutelage.train.kept import Checkpoints
@@ -28,6 +29,7 @@ from tutelage.train.settings import Training
 from tutelage.train.trackers import RUN_ID, open_trackers
 
 S = TypeVar("S", bound=Scorer)
+Rows = TypeVar("Rows", bound=Sequence[Any])
 
 
 def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Training) -> S:
@@ -49,8 +51,9 @@ def make_scorer(kind: type[S], model: Any, items: Sequence[Item], settings: Trai
     scorer = kind(model)
     scorer.memory = memory
     parallel.shard(scorer, settings.shard_over)
-    longest = max((b.num_tokens for item in items for b in item.branches), default=0)
-    fit_layout(scorer, longest, settings.rows, settings.precision)
+    lengths = column(items, "lengths")
+    longest = (lengths[:, :1] + lengths[:, 1:]).max(initial=0)
+    fit_layout(scorer, int(longest), settings.rows, settings.precision)
     return scorer
 
 
@@ -102,7 +105,7 @@ def fit(
     return Made(checkpoint=checkpoint_record(source, encoder, step), summary=summary)
 
 
-def something(items: Sequence[T], work: Work) -> Sequence[T]:
+def something(items: Rows, work: Work) -> Rows:
     """Return `items`, of which there must be some.
 
     Raises:

@@ -18,7 +18,7 @@ from tutelage.records import Completion, Prompt
 from tutelage.train import parallel
 from tutelage.train.loop import Objective, Plan, prepared, with_perplexity
 from tutelage.train.precision import autocast
-from tutelage.train.rows import T, chunks
+from tutelage.train.rows import Built, T, chunks
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 from tutelage.train.step_rows import append_rows, finite, keep_rows
@@ -42,9 +42,9 @@ def evaluate(objective: Objective[T], scorer: Scorer, items: Sequence[T], settin
     size, rank = parallel.num_processes(), parallel.rank()
     # as many rounds for all: whoever has nothing goes along, as sharded weights are gathered by all
     ours = [shares[i] if i < len(shares) else [] for i in range(rank, -(-len(shares) // size) * size, size)]
-    objective = prepared(objective, scorer, ours, items, settings)
+    objective = prepared(objective, scorer, Built(items, ours), items, settings)
     found: dict[str, float] = {}
-    for micro in ours:
+    for micro in Built(items, ours):
         with autocast(scorer.device, settings.precision):
             loss, parts = objective(scorer, micro or items[:1], items)
         for name, part in {"loss": float(loss), **parts}.items():

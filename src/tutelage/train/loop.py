@@ -13,14 +13,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from tutelage.disk import dump_rows, write_atomically
+from tutelage.disk import dumped, write_atomically
 from tutelage.errors import TrainingError
 from tutelage.progress import Progress, say
 from tutelage.records import Trained
 from tutelage.train import parallel
+from tutelage.train.columns import column
 from tutelage.train.optimizer import lr_factor, make_optimizer
 from tutelage.train.precision import autocast
 from tutelage.train.resume import ResumePoints
@@ -66,6 +69,12 @@ class Plan:
     def num_steps(self) -> int:
         """Optimizer steps in all."""
         return self.steps_per_epoch * self.epochs
+
+    def largest(self, sizes: NDArray[Any]) -> int:
+        """Return the most that the items of a step come to, with these sizes."""
+        starts = np.arange(0, self.num_items, self.batch_size)
+        orders = (_order(self.num_items, self.seed, epoch).numpy() for epoch in range(self.epochs))
+        return max(int(np.add.reduceat(sizes[order], starts).max()) for order in orders)
 
     def indices(self, step: int) -> list[int]:
         """Return the items of step `step` (0-based)."""
@@ -192,11 +201,18 @@ class Trainer(Generic[T]):
         if not parallel.is_first():
             yield lambda row: None
             return
-        rows = [Trained(id=i.id, prompt_id=i.prompt_id, num_tokens=i.num_tokens) for i in self.items]
-        write_atomically(self.folder / TRAINED, dump_rows(rows))
+        if not first:
+            write_atomically(self.folder / TRAINED, dumped(self._trained()))
         keep_rows(self.folder / METRICS, first)
         with (self.folder / METRICS).open("a", encoding="utf-8", buffering=1) as file:
             yield lambda row: print(json.dumps(finite(row)), file=file)
+
+    def _trained(self) -> Iterator[Trained]:
+        for start in range(0, len(self.items), 10_000):
+            some = self.items[start : start + 10_000]
+            ids, prompt_ids = (column(some, name).astype(str).tolist() for name in ("id", "prompt_id"))
+            for id_, prompt_id, num in zip(ids, prompt_ids, column(some, "num_tokens").tolist(), strict=True):
+                yield Trained(id=id_, prompt_id=prompt_id, num_tokens=num)
 
     def _step(self, step: int, stop: bool) -> tuple[dict[str, Any], bool]:
         """Take one step; return its metrics, and whether any process was asked to stop."""

@@ -19,6 +19,7 @@ import torch
 from tutelage.errors import TrainingError
 from tutelage.progress import say
 from tutelage.train.available import available_memory
+from tutelage.train.columns import column
 from tutelage.train.head import chunk_of
 from tutelage.train.loop import Plan
 from tutelage.train.settings import Training
@@ -349,10 +350,9 @@ def check_memory(
             fit is tried, as running out of memory there is an error that can be explained.
     """
     device = device or model.device
-    sizes = [item.num_tokens for item in items]
+    sizes = column(items, "num_tokens")
     steps = Plan(len(sizes), settings.batch_size, settings.epochs, settings.seed)
-    largest = max(sum(sizes[i] for i in steps.indices(step)) for step in range(steps.num_steps))
-    plan = plan_memory(model, settings, max(sizes), num_processes, largest, device)
+    plan = plan_memory(model, settings, int(sizes.max()), num_processes, steps.largest(sizes), device)
     local = (w.to_local() if hasattr(w, "to_local") else w for w in model.parameters())
     held = sum(w.nbytes for w in local if w.device == device)  # on a CPU by the first of several processes
     available = available_memory(device, held, num_processes)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tutelage.train import parallel
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 from tutelage.train.losses import (
     DPOLoss,
@@ -37,9 +38,9 @@ _ACCURACY = ("rewards/accuracies", "accuracy")
 
 @dataclass(frozen=True)
 class SFTObjective:
-    """Negative log-probability of the completions.
+    """Negative log-probability of the completions, of their tokens that carry loss.
 
-    token_mean: per completion token over the whole batch. example_sum: summed over the tokens of an example and
+    token_mean: per such token over the whole batch. example_sum: summed over the tokens of an example and
     averaged over examples, as the original research code has it, so that a long completion counts for more.
     """
 
@@ -48,7 +49,7 @@ class SFTObjective:
     def __call__(
         self, scorer: Scorer, micro: Sequence[Example], batch: Sequence[Example]
     ) -> tuple[Tensor, dict[str, float]]:
-        num_labels = sum(len(e.completion_ids) for e in batch)
+        num_labels = int(column(batch, "num_labels").sum())
         total = -scorer(micro).sum()
         loss = total / (num_labels if self.name == "token_mean" else len(batch))
         return loss, {"nll_per_token": float(total.detach()) / num_labels}
@@ -249,8 +250,8 @@ class ORPOObjective(PreferenceObjective):
 
     def loss(self, scored: Scored, batch: Sequence[PairExample]) -> Tensor:
         """Return what the micro-batch adds to the loss of the batch, a scalar."""
-        total = sum(p.weight for p in batch)
-        tokens_per_pair = sum(p.weight / total * len(p.chosen.completion_ids) for p in batch)
+        weight = column(batch, "weight")
+        tokens_per_pair = float((weight / weight.sum() * column(batch, "lengths")[:, 1]).sum())
         nll = -(scored.chosen * scored.weight).sum() / tokens_per_pair
         return nll + self.odds_weight * super().loss(scored, batch)
 
@@ -274,7 +275,7 @@ class RewardObjective:
         self, scorer: Scorer, micro: Sequence[PairExample], batch: Sequence[PairExample]
     ) -> tuple[Tensor, dict[str, float]]:
         chosen, rejected = scorer(micro).unbind(1)
-        weight = torch.tensor([p.weight for p in micro], device=chosen.device) / sum(p.weight for p in batch)
+        weight = torch.tensor([p.weight for p in micro], device=chosen.device) / float(column(batch, "weight").sum())
         loss = (reward_losses(chosen, rejected) * weight).sum()
         right = float((chosen > rejected).double().sum()) / len(batch)
         return loss, {"rewards/accuracies": right}

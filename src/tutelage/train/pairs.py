@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 
 
@@ -57,7 +58,7 @@ class Scored:
     @classmethod
     def of(cls, logps: Tensor, micro: Sequence[PairExample], batch: Sequence[PairExample]) -> Scored:
         """Return `logps`, (B, 2), with what is known of the pairs."""
-        total = sum(p.weight for p in batch)
+        total = float(column(batch, "weight").sum())
         known = [
             (
                 p.reference_chosen,

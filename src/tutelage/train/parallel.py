@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.train.blocks import transformer_blocks
 
 V = TypeVar("V")
+_WORD_EVERY_SECONDS = 60.0
 
 
 def start() -> None:
@@ -90,6 +92,40 @@ def from_first(value: V) -> V:
     found = [value]
     dist.broadcast_object_list(found, src=0)
     return found[0]
+
+
+def done_by_first(work: Callable[[Callable[[], None]], V]) -> V:
+    """Return what `work` returns in the first process; the others wait for it, however long it takes.
+
+    Args:
+        work: is given a function to call now and then while it lasts: others who hear nothing of the first for
+            30 minutes would give up.
+
+    Raises:
+        TutelageError: whatever `work` raises in the first process, in all of them.
+    """
+    told = time.monotonic()
+
+    def still_at_it() -> None:
+        nonlocal told
+        if time.monotonic() - told > _WORD_EVERY_SECONDS:
+            from_first((False, None))
+            told = time.monotonic()
+
+    found: Any = None
+    if is_first():
+        try:
+            found = work(still_at_it)
+        except TutelageError as error:
+            found = error
+    done = is_first()
+    if done:
+        from_first((True, found))
+    while not done:
+        done, found = from_first((False, None))
+    if isinstance(found, TutelageError):
+        raise found
+    return found  # type: ignore[no-any-return]
 
 
 def loaded_by_first(load: Callable[[], Any]) -> Any:

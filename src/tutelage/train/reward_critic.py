@@ -83,7 +83,8 @@ def score_completions(
     trained = {} if made is None else made.record.config
     length = usable_length(model, max_length or trained.get("max_length") or context_length(model))
     truncation = Truncation(**trained.get("truncation", {}))
-    examples = encode_completions(encoder, list(prompts.values()), completions, length, truncation, count)
+    rows = ((prompts[completion.prompt_id], completion) for completion in completions)
+    examples = [example for _, example in encode_completions(encoder, rows, length, truncation, count)]
     if source.archive:  # the research code padded with the end of turn: its scores are of the token before it
         examples = [_without_end(e, encoder.end_id) for e in examples]
     alike: dict[tuple[int, ...], list[Example]] = {}
@@ -94,7 +95,8 @@ def score_completions(
     scorer = RewardScorer(model)
     fit_layout(scorer, max((e.num_tokens for e in firsts), default=0), "auto", precision)
     scores = numbers(scorer, firsts, micro_batch_tokens, precision, "score")
-    return {e.id: scores[same[0].id][0] for same in alike.values() for e in same}
+    by_first = {first.id: score for first, (score,) in zip(firsts, scores.tolist(), strict=True)}
+    return {e.id: by_first[same[0].id] for same in alike.values() for e in same}
 
 
 def _without_end(example: Example, end: int) -> Example:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 
 
@@ -98,7 +100,7 @@ class Rows:
     """Tokens and where to read what a model says of them. Positions are those of the flattened rows.
 
     input_ids, position_ids (R, T); segments of a packed row (then R = 1); attention_mask (R, T) of padded rows;
-    predictors (L,): the position before each completion token, targets (L,): that token, branch (L,): the
+    predictors (L,): the position before each token that carries loss, targets (L,): that token, branch (L,): the
     completion it belongs to, counted over all items; ends (C,): the last position of each completion.
     """
 
@@ -121,14 +123,19 @@ class _Marks:
         self.branch: list[int] = []
         self.ends: list[int] = []
 
-    def add(self, completion: Sequence[int], before: int | None, start: int) -> None:
+    def add(self, example: Example, before: int | None, start: int) -> None:
         """Mark a completion whose first token stands at `start` and is predicted at `before`, if by anything."""
-        where = range(start, start + len(completion))
-        skip = int(before is None)  # without a prompt nothing predicts the first token
-        self.predictors += [before, *where[:-1]] if before is not None else where[:-1]
-        self.targets += completion[skip:]
-        self.branch += [len(self.ends)] * (len(completion) - skip)
-        self.ends.append(where[-1] if completion else int(before or 0))
+        ids, num_before = example.completion_ids, len(self.targets)
+        for first, end in example.learnt:
+            if first == 0 and end > 0:
+                if before is not None:  # without a prompt nothing predicts the first token
+                    self.predictors.append(before)
+                    self.targets.append(ids[0])
+                first = 1
+            self.predictors += range(start + first - 1, start + end - 1)
+            self.targets += ids[first:end]
+        self.branch += [len(self.ends)] * (len(self.targets) - num_before)
+        self.ends.append(start + len(ids) - 1 if ids else int(before or 0))
 
     def tensors(self, device: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return predictors, targets, branch, ends."""
@@ -160,7 +167,7 @@ def pack(items: Sequence[Item], device: Any, share: bool = True) -> Rows:
             if own:
                 segments.append(Segment(prompt_start, prefix, start, len(own)))
             before = prompt_start + len(prompt) - 1 if prompt else None
-            marks.add(branch.completion_ids, before, start + (len(prompt) if alone else 0))
+            marks.add(branch, before, start + (len(prompt) if alone else 0))
     return Rows(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
@@ -181,7 +188,7 @@ def pad(items: Sequence[Item], device: Any) -> Rows:
         ids[row, : branch.num_tokens] = torch.tensor(branch.prompt_ids + branch.completion_ids)
         mask[row, : branch.num_tokens] = 1
         start = row * width + len(branch.prompt_ids)
-        marks.add(branch.completion_ids, start - 1 if branch.prompt_ids else None, start)
+        marks.add(branch, start - 1 if branch.prompt_ids else None, start)
     positions = torch.arange(width, device=device).expand(len(branches), width)
     return Rows(ids.to(device), positions, None, mask.to(device), *marks.tensors(device))
 
@@ -212,15 +219,32 @@ def micro_batches(batch: Sequence[T], sizes: Sequence[int], budget: int, num_sha
         rounds += 1
 
 
-def chunks(items: Sequence[T], sizes: Sequence[int], budget: int) -> Iterator[list[T]]:
-    """Yield `items` in order of size, in micro-batches of at most `budget` tokens: for work without a batch."""
-    chunk: list[T] = []
+class Built(Sequence[list[T]]):
+    """Micro-batches of `items`, each built when it is its turn.
+
+    Args:
+        which: the items of each.
+    """
+
+    def __init__(self, items: Sequence[T], which: Sequence[list[int]]) -> None:
+        self.items, self.which = items, which
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, index: Any) -> Any:
+        return [self.items[i] for i in self.which[index]]
+
+
+def chunks(items: Sequence[Item], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield which `items`, in order of size, make micro-batches of at most `budget` tokens: for work without one."""
+    chunk: list[int] = []
     filled = 0
-    for i in sorted(range(len(items)), key=lambda i: (-sizes[i], items[i].id)):
+    for i in np.lexsort((column(items, "id"), -np.array(sizes))).tolist():
         if chunk and filled + sizes[i] > budget:
             yield chunk
             chunk, filled = [], 0
-        chunk.append(items[i])
+        chunk.append(i)
         filled += sizes[i]
     if chunk:
         yield chunk

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tutelage.train import attention
+from tutelage.train.columns import column
 from tutelage.train.encode import Example
 from tutelage.train.head import Squash, token_logps
 from tutelage.train.rows import Item, Rows, pack, pad
@@ -92,12 +94,16 @@ class Scorer(nn.Module, ABC):
 
     def sizes(self, items: Sequence[Item]) -> list[int]:
         """Return what each item costs in these rows, in tokens."""
+        lengths = column(items, "lengths")
+        prompts, num_branches = lengths[:, :1], lengths.shape[1] - 1
         if self.layout.rows == "shared":
-            return [item.num_tokens for item in items]
-        if self.layout.rows == "packed":
-            return [sum(b.num_tokens for b in item.branches) for item in items]
-        width = max((b.num_tokens for item in items for b in item.branches), default=0)
-        return [width * len(item.branches) for item in items]
+            sizes = lengths.sum(1)
+        elif self.layout.rows == "packed":
+            sizes = (lengths[:, 1:] + prompts).sum(1)
+        else:
+            width = (lengths[:, 1:] + prompts).max(initial=0)
+            sizes = np.full(len(lengths), width * num_branches)
+        return sizes.tolist()  # type: ignore[no-any-return]
 
     @abstractmethod
     def read(self, rows: Rows) -> Tensor:
@@ -131,7 +137,7 @@ class Scorer(nn.Module, ABC):
 
 
 class LogpScorer(Scorer):
-    """Reads log p(completion | prompt), summed over the completion's tokens, in double precision.
+    """Reads log p(completion | prompt), summed over the tokens that carry loss, in double precision.
 
     In single precision sums over long completions are off by 1e-4.
     """
@@ -143,7 +149,7 @@ class LogpScorer(Scorer):
         return sums.index_add(0, rows.branch, values.double())
 
     def details(self, rows: Rows) -> Tensor:
-        """Return log p(token | what comes before) of each completion token, (L,) float32."""
+        """Return log p(token | what comes before) of each token that carries loss, (L,) float32."""
         if self.layout.whole_head:
             logits = self.model(**self.arguments(rows)).logits.flatten(0, 1)[rows.predictors].float()
             return -torch.nn.functional.cross_entropy(logits, rows.targets, reduction="none")
@@ -158,7 +164,8 @@ class LogpScorer(Scorer):
             ids = torch.tensor([each.prompt_ids + each.completion_ids], device=self.device)
             start = len(each.prompt_ids)
             logits = self.model(input_ids=ids, use_cache=False).logits[0, start - 1 : -1]
-            found.append(logits.float().log_softmax(-1).gather(1, ids[0, start:, None])[:, 0])
+            logps = logits.float().log_softmax(-1).gather(1, ids[0, start:, None])[:, 0]
+            found += [logps[first:end] for first, end in each.learnt]
         return torch.cat(found)
 
 

@@ -10,6 +10,17 @@ from tutelage.config import Group
 
 _RUNTIME = {"runtime": True}
 ALL_LINEAR = "all-linear"
+LossOn = Literal["last", "all"]
+
+
+class OfConversations(Group):
+    """What of a conversation carries loss."""
+
+    loss_on: LossOn = Field(
+        "last",
+        description="last: the completion alone; all: every turn of the assistant in its prompt too, each turn once "
+        "however many rows have it",
+    )
 
 
 class Truncation(Group):

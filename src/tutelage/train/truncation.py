@@ -59,7 +59,11 @@ def _prompt(ids: tuple[int, ...], truncation: Truncation) -> tuple[int, ...]:
 
 
 def _with_completion(example: Example, room: int) -> Example:
-    return replace(example, completion_ids=example.completion_ids[:room])
+    """Cut the completion to `room` tokens, and what then stands at its end without being learnt."""
+    silent = [span for span in example.silent if span[0] < room]
+    if silent and silent[-1][1] >= room:
+        room = silent.pop()[0]
+    return replace(example, completion_ids=example.completion_ids[:room], silent=tuple(silent))
 
 
 def _longest(examples: Sequence[Example]) -> int:
