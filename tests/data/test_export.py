@@ -114,6 +114,13 @@ def test_what_was_exported_imports_as_it_was(tmp_path: Path) -> None:
     assert after == before
 
 
+def test_prompts_alone_are_written_by_a_format_that_can_say_them(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "Hi."}\n{"prompt": "Hi."}\n{"prompt": "Bye."}\n')
+    run(source, "format=plain", f"out={tmp_path / 'out.jsonl'}")
+    assert lines(tmp_path / "out.jsonl") == [{"prompt": "Hi."}, {"prompt": "Bye."}]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -173,6 +173,12 @@ def test_a_field_that_is_named_is_read_whatever_the_row_looks_like(file: Callabl
         prompts_in(path)
 
 
+def test_a_field_that_the_format_does_not_ask_for_is_one_error(file: Callable[..., Path]) -> None:
+    path = file(lines({"conversations": [{"from": "human", "value": "Hi."}]}))
+    with pytest.raises(ConfigError, match=r"is read as sharegpt, .* leave out prompt_field, or give format=plain"):
+        prompts_in(path, format="sharegpt", prompt_field="question")
+
+
 def test_the_two_fields_of_an_alpaca_row_are_not_read_as_one_half(file: Callable[..., Path]) -> None:
     path = file(lines({"instruction": "Translate.", "input": "Hallo", "output": "Hello"}))
     assert prompts_in(path)[0][0].text == "Translate.\n\nHallo"

@@ -93,3 +93,11 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
 def test_half_a_character_is_written_as_its_escape(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", [{"prompt": "a\ud83d"}])
     assert read(tmp_path / "a.jsonl") == [{"prompt": "a\ud83d"}]
+
+
+def test_what_only_later_rows_of_a_table_have_within_a_field_is_no_silent_loss(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    rows = [{"messages": [{"role": "user"}]}] * 10_000 + [{"messages": [{"role": "user", "weight": 0}]}]
+    with pytest.raises(DataError, match=r"later rows have messages\.weight, which the first 10,000 lack"):
+        write_rows(tmp_path / "a.parquet", rows)
+    assert list(tmp_path.iterdir()) == []

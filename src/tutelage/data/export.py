@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from pydantic import Field
@@ -91,16 +92,23 @@ def _rows(config: ExportConfig, form: Format, counts: Counter[str]) -> Iterator[
 
 
 def _that_fit(items: Iterable[Item], form: Format, count: Count) -> Iterator[Item]:
-    """Yield the items that a format is for: verdicts, else completions, else prompts, each prompt once."""
+    """Yield the items that a format is for: verdicts, else completions, else prompts, each prompt once.
+
+    Rows that begin with a prompt alone are taken for prompts, by a format that holds both.
+    """
     seen: set[int] = set()
-    for item in items:
+    items = iter(items)
+    first = next(items, None)
+    bare = first is not None and first.verdict is None and not first.completions
+    for item in () if first is None else chain((first,), items):
         if "verdicts" in form.holds:
             fits, what = item.verdict is not None, "prompts and completions, since the format holds preferences"
-        elif "completions" in form.holds:
+        elif "completions" in form.holds and not (bare and "prompts" in form.holds):
             fits, what = bool(item.completions), "prompts and verdicts, since the format holds completions"
         else:
             key = int(item.prompt.id, 16)
             fits, what = key not in seen, "rows of a prompt that is written already"
+            item = Item(item.prompt)
             seen.add(key)
         if fits:
             yield item

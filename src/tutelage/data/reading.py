@@ -10,7 +10,7 @@ from tutelage.data.formats import FORMATS, format_named, recognise
 from tutelage.data.formats.item import Count, Format, Holds, Item, Options, Row
 from tutelage.data.selection import Selection, selection_of
 from tutelage.data.sources import open_rows
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts
 
 
@@ -78,6 +78,11 @@ def _all(rows: Prompts, count: Count, skip_bad: bool) -> Iterator[Item]:
         name: value for name in ("prompt", "completion", "chosen", "rejected", "author")
         if (value := getattr(rows, f"{name}_field", None)) is not None
     }  # fmt: skip
+    if unread := [name for name in columns if name not in found.columns]:
+        raise ConfigError(
+            f"{rows.path}: is read as {found.name}, which knows its fields by their own names; leave out "
+            f"{', '.join(f'{name}_field' for name in unread)}, or give format=plain or format=trl_preference"
+        )
     options = Options(
         source=Path(rows.path).name,
         columns=columns,

@@ -149,7 +149,24 @@ def _write_parquet(path: Path, rows: Iterable[Row]) -> int:
 
 
 def _group(parquet: Any, pyarrow: Any, path: Path, batch: list[Row], writer: Any) -> Any:
-    table = pyarrow.Table.from_pylist([dict(row) for row in batch], schema=writer.schema if writer else None)
+    rows = [dict(row) for row in batch]
+    if writer is not None and (new := _names(pyarrow.Table.from_pylist(rows).schema) - _names(writer.schema)):
+        # told the schema, pyarrow would leave them out without a word
+        raise DataError(
+            f"{path}: later rows have {', '.join(sorted(new))}, which the first {BATCH:,} lack; write .jsonl"
+        )
+    table = pyarrow.Table.from_pylist(rows, schema=writer.schema if writer else None)
     writer = writer or parquet.ParquetWriter(path, table.schema)
     writer.write_table(table)
     return writer
+
+
+def _names(fields: Any, prefix: str = "") -> set[str]:
+    """The names of all fields of a schema, those within others too."""
+    names: set[str] = set()
+    for field in fields:
+        names.add(prefix + field.name)
+        inner = getattr(field.type, "value_type", field.type)
+        if hasattr(inner, "fields") and inner.num_fields:
+            names |= _names(inner.fields, f"{prefix}{field.name}.")
+    return names

@@ -41,4 +41,5 @@ FORMAT = Format(
     lambda row: {"instruction", "input"} <= row.keys() and not (NOT_PLAIN | {"prompt"}) & row.keys(),
     each(_read),
     _write,
+    columns=("author",),
 )

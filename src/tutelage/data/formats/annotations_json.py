@@ -72,4 +72,5 @@ FORMAT = Format(
     lambda row: {"output_1", "output_2"} <= row.keys(),
     each(_read),
     _write,
+    columns=("prompt",),
 )

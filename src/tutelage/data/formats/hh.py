@@ -85,4 +85,5 @@ FORMAT = Format(
     is_hh,
     each(_read),
     _write,
+    columns=("chosen", "rejected"),
 )

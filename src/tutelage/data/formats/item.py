@@ -76,6 +76,7 @@ class Format:
 
     fits: whether a row looks like one, so that a file can be recognised; no two formats fit the same row.
     num_turns: what is read of a conversation if the user does not say; None: all of it.
+    columns: which of `Options.columns` it reads; its other fields have the names they have.
     container: of a file that is written: rows, or one JSON object {prompt: [completions]} (rows of key and value).
     """
 
@@ -87,6 +88,7 @@ class Format:
     write: Writer | None = None
     num_turns: int | None = None
     container: Literal["rows", "object"] = "rows"
+    columns: tuple[str, ...] = ()
 
 
 class Skip(Exception):  # noqa: N818 - not an error: a row that is left out and counted under this reason

@@ -55,4 +55,5 @@ FORMAT = Format(
     ("verdicts",),
     lambda row: "annotator1" in row or "gpt_result" in row,
     each(_read),
+    columns=("prompt",),
 )

@@ -113,4 +113,5 @@ FORMAT = Format(
     _fits,
     each(read_row),
     _write,
+    columns=("prompt", "completion", "author"),
 )

@@ -91,4 +91,5 @@ FORMAT = Format(
     ("verdicts",),
     _fits,
     _read,
+    columns=("prompt",),
 )

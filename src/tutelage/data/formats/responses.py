@@ -41,4 +41,5 @@ FORMAT = Format(
     lambda row: ("responses" in row or "response1" in row) and not {"annotator1", "preference"} & row.keys(),
     each(_read),
     _write,
+    columns=("prompt",),
 )

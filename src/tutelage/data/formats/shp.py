@@ -45,4 +45,5 @@ FORMAT = Format(
     ("verdicts",),
     lambda row: {"human_ref_A", "human_ref_B"} <= row.keys(),
     each(_read),
+    columns=("prompt",),
 )

@@ -70,4 +70,5 @@ FORMAT = Format(
     ("verdicts",),
     lambda row: {"question", "answers"} <= row.keys(),
     _read,
+    columns=("prompt",),
 )

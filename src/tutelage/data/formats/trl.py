@@ -46,6 +46,7 @@ PROMPT_ONLY = Format(
     lambda row: False,
     each(_read_prompt),
     _write_prompts,
+    columns=("prompt",),
 )
 PROMPT_COMPLETION = Format(
     "trl_prompt_completion",
@@ -54,4 +55,5 @@ PROMPT_COMPLETION = Format(
     lambda row: False,
     each(_read_both),
     _write_both,
+    columns=("prompt", "completion"),
 )

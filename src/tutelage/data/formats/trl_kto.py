@@ -73,4 +73,5 @@ FORMAT = Format(
     lambda row: {"completion", "label"} <= row.keys(),
     _read,
     _write,
+    columns=("prompt", "completion"),
 )

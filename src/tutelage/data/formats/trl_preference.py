@@ -47,4 +47,5 @@ FORMAT = Format(
     lambda row: {"chosen", "rejected"} <= row.keys() and not is_hh(row) and not is_ultrafeedback(row),
     each(_read),
     _write,
+    columns=("prompt", "chosen", "rejected"),
 )

@@ -73,4 +73,5 @@ FORMAT = Format(
     ("verdicts",),
     is_ultrafeedback,
     each(_read),
+    columns=("prompt", "chosen", "rejected"),
 )
