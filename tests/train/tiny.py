@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -55,7 +56,58 @@ def sentencepiece_like(**special: str) -> Any:
         vocab_size=600, special_tokens=["<unk>", *dict.fromkeys(special.values()), *bytes_], show_progress=False
     )
     tokenizer.train_from_iterator(TEXT, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=_with_plain_bytes(tokenizer), unk_token="<unk>", **special)
+
+
+def _with_plain_bytes(tokenizer: Any) -> Any:
+    """The tokens of bytes are of the vocabulary, and not special: decoding keeps them."""
+    tree = json.loads(tokenizer.to_str())
+    tree["added_tokens"] = [t for t in tree["added_tokens"] if not t["content"].startswith("<0x")]
+    return Tokenizer.from_str(json.dumps(tree))
+
+
+def llama_like(**special: str) -> Any:
+    """As Llama 2 converts its SentencePiece model: ▁ is put before by the normaliser and taken off by the decoder."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    bytes_ = [f"<0x{b:02X}>" for b in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<unk>", *dict.fromkeys(special.values()), *bytes_], show_progress=False
+    )
+    words = [word for text in TEXT for word in ("a", *text.split(" "))]  # each gets its ▁
+    tokenizer.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=_with_plain_bytes(tokenizer), unk_token="<unk>", **special)
+
+
+def unigram(**special: str) -> Any:
+    """As T5 and XLNet have it: Unicode is normalised (NFKC), several spaces are one."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200,
+        special_tokens=["<unk>", *dict.fromkeys(special.values())],
+        initial_alphabet=[*map(chr, range(32, 127)), "\n", "é", "▁"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **special)
+
+
+def word_pieces(**special: str) -> Any:
+    """As BERT has it: lower case without accents, white space is only a border, what is unknown is [UNK]."""
+    letters = [chr(c) for c in range(33, 127)]
+    words = [word.strip(".?:,").lower() for text in TEXT for word in text.split()]
+    vocabulary = dict.fromkeys(["[UNK]", *special.values(), *letters, *(f"##{letter}" for letter in letters), *words])
+    tokenizer = Tokenizer(models.WordPiece({str(t): i for i, t in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **special)
 
 
 SIZES: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -79,12 +79,16 @@ class Encoder:
         if not tokenizer.chat_template:
             raise ModelError("the tokenizer has no chat template")
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-        special = sorted(set(tokenizer.all_special_tokens) | {t.content for t in added if t.special}, key=len)
-        # longest first; and a pattern that matches nothing if there are none
-        self._special_ids = set(tokenizer.convert_tokens_to_ids(special))
-        self._special = re.compile("|".join(re.escape(t) for t in reversed(special)) or "(?!)")
+        special = {*tokenizer.all_special_tokens, *(t.content for t in added if t.special)}
+        self._special_ids = set(tokenizer.convert_tokens_to_ids(list(special)))
+        self._special = _any_of(special)
+        # some are looked for once the text is in lower case, or in another Unicode form, if the tokenizer does that
+        normal = [self._normalized(t.content) for t in added if t.special and t.normalized]
+        self._special_once_normal = _any_of(normal) if normal else None
+        self._context: list[int] | None = None
         try:
             self.end_id = self._end_of_turn()
+            self._context = self._context_to_decode_in()
         except ModelError:
             raise
         except Exception as error:  # jinja's errors, and whatever a template's expressions raise
@@ -155,6 +159,23 @@ class Encoder:
         finally:
             self._known, self._written = {}, {}
 
+    def _normalized(self, text: str) -> str:
+        normalizer = getattr(getattr(self.tokenizer, "backend_tokenizer", None), "normalizer", None)
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    def _context_to_decode_in(self) -> list[int]:
+        """Return the ids to put before those of a completion so that its text is what was encoded; most need none.
+
+        A Llama-like tokenizer drops the space that a text begins with, which a completion's first token may hold.
+        """
+        text = self._prompt_text([Message(role="user", content="question")])
+        before = self._ids(text)
+
+        def num_right(context: list[int]) -> int:
+            return sum(self._decoded(context, self._after(text, before, said)) == said for said in ("a", " a"))
+
+        return max(([], before), key=num_right)
+
     def _ids(self, text: str) -> list[int]:
         if (known := self._known.get(text)) is not None:
             return list(known)
@@ -162,12 +183,14 @@ class Encoder:
 
     def _check(self, what: str, text: str) -> None:
         found = self._special.search(text)
-        if found is not None:
-            raise Unusable(f"the {what} contains the special token {found[0]}")
         try:
             text.encode()
         except UnicodeEncodeError:
             raise Unusable(f"the {what} contains half a character (a lone surrogate)") from None
+        if found is None and self._special_once_normal is not None:
+            found = self._special_once_normal.search(self._normalized(text))
+        if found is not None:
+            raise Unusable(f"the {what} contains the special token {found[0]}")
 
     def _prompt_text(self, messages: tuple[Message, ...]) -> str:
         if (written := self._written.get(messages)) is not None:
@@ -216,10 +239,25 @@ class Encoder:
         """Return the ids of what is `added` to a text whose ids are `before`.
 
         The two texts are encoded joined, so that no space is doubled at the border; if a token spans it, what is
-        added is encoded alone, because sampling also starts right after the prompt's tokens.
+        added is encoded alone, because sampling also starts right after the prompt's tokens. If that puts a space
+        before it, it is encoded after a character that merges with nothing.
         """
         joined = self._ids(text + added)
-        return joined[len(before) :] if joined[: len(before)] == before else self._ids(added)
+        together = joined[len(before) :] if joined[: len(before)] == before else None
+        if together is not None and (not added.startswith(" ") or self._gives(together, added)):
+            return together
+        alone = self._ids(added)
+        if self._gives(alone, added):
+            return alone
+        bracket, after_bracket = self._ids("("), self._ids("(" + added)
+        apart = after_bracket[len(bracket) :]
+        if together is None and after_bracket[: len(bracket)] == bracket and self._gives(apart, added):
+            return apart
+        return alone if together is None else together
+
+    def _gives(self, ids: list[int], text: str) -> bool:
+        """True if these ids are decoded to `text`; also while it is not known yet how they are to be decoded."""
+        return self._context is None or self.decode(ids) == text
 
     def _turn(self, prompt: Prompt, place: int, text: str, ids: list[int]) -> tuple[int, int]:
         """Return where in `ids`, those of the prompt's `text`, an earlier turn of the assistant and its end stand.
@@ -248,6 +286,21 @@ class Encoder:
         return tuple(map(self._one_of_each.setdefault, ids, ids))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of sampled `ids`, without special tokens."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        """Return the text of sampled `ids`, without special tokens.
+
+        Encoded again it gives these ids, if a text has them at all and the tokenizer keeps what it reads. One that
+        normalises (WordPiece: case, accents, spaces) gives the text it would have given for the original.
+        """
+        return self._decoded(self._context or [], ids)
+
+    def _decoded(self, context: list[int], ids: Sequence[int]) -> str:
+        before, text = (
+            self.tokenizer.decode(each, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for each in (context, [*context, *ids])
+        )
+        return str(text[len(before) :])
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of any of `tokens`, the longest first; of one that matches nothing if there are none."""
+    return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or "(?!)")
