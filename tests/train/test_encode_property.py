@@ -28,7 +28,9 @@ FORMATS = ("human_assistant", "chatml", "original")
 TOKENIZERS = {
     kind.__name__: kind(**TOKENS) for kind in (byte_level, sentencepiece_like, llama_like, unigram, word_pieces)
 }
-ANY_TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\t'.éa"), max_size=20)
+ANY_TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\t'.éa"), max_size=20).filter(
+    lambda text: not any(token in text for token in (*TOKENS.values(), "<unk>"))
+)
 KNOWN = st.text(st.sampled_from("abc DEF é \n .,'"), max_size=20)
 """What Unigram and WordPiece, which know no bytes, have no unknown token for."""
 

@@ -21,6 +21,7 @@ from tutelage.inputs import Model
 from tutelage.records import Completion, Prompt
 from tutelage.train.blocks import transformer_blocks
 from tutelage.train.checkpoint import load_encoder, load_model
+from tutelage.train.encode import Encoder
 from tutelage.train.template import settled
 
 ARCHITECTURES = {
@@ -315,6 +316,7 @@ def test_the_original_format_gives_the_research_codes_tokens(kind: str, place: C
     if kind == "mistral":  # as in Llama's and Mistral's own, no token spans two words
         words = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         encoder.tokenizer.backend_tokenizer.pre_tokenizer = words
+        encoder = Encoder(encoder.tokenizer)
     prompt = Prompt.of("What is the capital of France?")
     example = encoder.example(prompt, Completion(prompt_id=prompt.id, author="t", text="Paris is."))
 

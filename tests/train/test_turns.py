@@ -204,7 +204,8 @@ def test_a_template_that_trims_what_was_said_teaches_it_as_the_history_has_it() 
 
 BYTES = byte_level(**TOKENS)
 PIECES = sentencepiece_like(**TOKENS)
-TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<"), min_size=1, max_size=12).filter(str.strip)
+"""None with a special token: all of those begin with <."""
 
 
 @pytest.mark.parametrize("tokenizer", [BYTES, PIECES], ids=["bytes", "pieces"])

@@ -50,13 +50,18 @@ def sentencepiece_like(**special: str) -> Any:
     """A Llama-2-like tokenizer: spaces are ▁, and one is put before every text."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = _llamas_decoder()
     bytes_ = [f"<0x{b:02X}>" for b in range(256)]
     trainer = trainers.BpeTrainer(
         vocab_size=600, special_tokens=["<unk>", *dict.fromkeys(special.values()), *bytes_], show_progress=False
     )
     tokenizer.train_from_iterator(TEXT, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=_with_plain_bytes(tokenizer), unk_token="<unk>", **special)
+
+
+def _llamas_decoder() -> Any:
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    return decoders.Sequence(steps)
 
 
 def _with_plain_bytes(tokenizer: Any) -> Any:
@@ -70,8 +75,7 @@ def llama_like(**special: str) -> Any:
     """As Llama 2 converts its SentencePiece model: ▁ is put before by the normaliser and taken off by the decoder."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.decoder = _llamas_decoder()
     bytes_ = [f"<0x{b:02X}>" for b in range(256)]
     trainer = trainers.BpeTrainer(
         vocab_size=600, special_tokens=["<unk>", *dict.fromkeys(special.values()), *bytes_], show_progress=False
