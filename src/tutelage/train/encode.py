@@ -171,10 +171,11 @@ class Encoder:
         text = self._prompt_text([Message(role="user", content="question")])
         before = self._ids(text)
 
-        def num_right(context: list[int]) -> int:
-            return sum(self._decoded(context, self._after(text, before, said)) == said for said in ("a", " a"))
+        def num_right(context: list[int], space: str) -> int:
+            words = [space + word for word in ("a", "the", "is")]
+            return sum(self._decoded(context, self._after(text, before, word)) == word for word in words)
 
-        return max(([], before), key=num_right)
+        return max(([], before), key=lambda context: (num_right(context, ""), num_right(context, " ")))
 
     def _ids(self, text: str) -> list[int]:
         if (known := self._known.get(text)) is not None:
