@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiny import CHATML, byte_level
+from tiny import CHATML, byte_level, llama_like, word_pieces
 from tutelage import stages
 from tutelage.errors import ConfigError
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.examples import encode_completions, encode_preferences
 from tutelage.train.settings import Truncation
+from tutelage.train.template import chat_template
 from tutelage.train.truncation import truncate
 
 END = -1
@@ -82,21 +83,21 @@ def test_skip_leaves_out_a_pair_of_which_one_side_is_too_long() -> None:
 # ---- the research code's rule -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "ended"),
-    [
-        ((50, 600), (50, 256), False),
-        ((50, 461), (50, 462), True),
-        ((50, 462), (50, 256), False),
-        ((300, 100), (300, 101), True),
-        ((500, 5), (500, 6), True),
-        ((600, 5), (256, 6), True),
-    ],
-)
+CASES = [
+    ((50, 600), (50, 256), False),
+    ((50, 461), (50, 462), True),
+    ((50, 462), (50, 256), False),
+    ((300, 100), (300, 101), True),
+    ((500, 5), (500, 6), True),
+    ((600, 5), (256, 6), True),
+]
+"""Tokens of prompt and completion before, and after with the end; obtained by running `tokenize_batch_element`."""
+
+
+@pytest.mark.parametrize(("before", "after", "ended"), CASES)
 def test_original_cuts_what_the_research_code_cut(
     before: tuple[int, int], after: tuple[int, int], ended: bool
 ) -> None:
-    """The values were obtained by running the original `tokenize_batch_element`."""
     kept = cut(*before, ORIGINAL)
     assert (len(kept.prompt_ids), len(kept.completion_ids)) == after
     assert (kept.completion_ids[-1] == END) == ended
@@ -224,6 +225,58 @@ def test_a_pair_that_is_the_same_after_cutting_is_skipped_and_its_cuts_are_not_c
     rows = [(SHORT, preference(SHORT, 30, 25, letter="@"))]
     assert not list(encode_preferences(encoder, rows, size + 8, Truncation(), counted(counts)))
     assert counts == {"skipped: chosen and rejected are the same after cutting": 1}
+
+
+# ---- the research code's cases from text to ids -----------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[byte_level, llama_like, word_pieces], ids=lambda make: make.__name__)
+def originals(request: Any) -> Encoder:
+    tokenizer = request.param(eos_token="</s>")
+    tokenizer.chat_template = chat_template("original")
+    return Encoder(tokenizer)
+
+
+def sized(e: Encoder, num_tokens: int) -> Prompt:
+    """A prompt that is so many tokens long as the original writes it, "Human: ... Assistant: " and all."""
+    around = len(e.prompt_ids(Prompt.of("@"))) - 1
+    found = Prompt.of("@" * (num_tokens - around))
+    assert len(e.prompt_ids(found)) == num_tokens
+    return found
+
+
+@pytest.mark.parametrize(("before", "after", "ended"), CASES)
+@pytest.mark.parametrize("keep", ["end", "start"])
+def test_a_text_becomes_the_tokens_that_the_research_code_made_of_it(
+    originals: Encoder, before: tuple[int, int], after: tuple[int, int], ended: bool, keep: Any
+) -> None:
+    e, rule = originals, Truncation(rule="original", keep=keep)
+    prompt = sized(e, before[0])
+    counts: Counter[str] = Counter()
+    row = completion(prompt, before[1])
+    (kept,) = encode_completions(e, [prompt], [row], 512, rule, counted(counts))
+    assert (len(kept.prompt_ids), len(kept.completion_ids)) == after
+    assert (kept.completion_ids[-1] == e.end_id) == ended
+    whole = e.prompt_ids(prompt)
+    assert kept.prompt_ids == (whole[-after[0] :] if keep == "end" else whole[: after[0]])
+    assert kept.num_labels == after[1]  # of the completion and its end, none of the prompt
+    lost = before[0] - after[0], before[1] + 1 - after[1]
+    assert (counts["tokens cut from prompts"], counts["tokens cut from completions"]) == lost
+
+
+@pytest.mark.parametrize(("before", "after", "ended"), CASES)
+def test_so_does_the_pair_of_which_it_is_the_longer_side(
+    originals: Encoder, before: tuple[int, int], after: tuple[int, int], ended: bool
+) -> None:
+    e, prompt = originals, sized(originals, before[0])
+    sides = completion(prompt, before[1]), completion(prompt, 3, letter="%")
+    row = Preference(prompt_id=prompt.id, chosen=sides[0], rejected=sides[1], verdict_ids=("v",))
+    (pair,) = encode_preferences(e, [prompt], [row], 512, ORIGINAL, counted(Counter()))
+    assert (len(pair.chosen.prompt_ids), len(pair.chosen.completion_ids)) == after
+    assert (pair.chosen.completion_ids[-1] == e.end_id) == ended
+    assert pair.rejected.prompt_ids == pair.chosen.prompt_ids
+    assert len(pair.rejected.completion_ids) == 4
+    assert pair.chosen.silent == pair.rejected.silent == ()
 
 
 # ---- settings ---------------------------------------------------------------------------------------
