@@ -166,7 +166,7 @@ def test_a_prompt_that_is_known_is_not_encoded_again_and_is_forgotten_afterwards
     calls: list[Any] = []
     tokenizer = e.tokenizer
     e.tokenizer = lambda texts, **settings: calls.append(texts) or tokenizer(texts, **settings)
-    e.tokenizer.apply_chat_template = tokenizer.apply_chat_template
+    e.tokenizer.apply_chat_template, e.tokenizer.decode = tokenizer.apply_chat_template, tokenizer.decode
     prompt, row = ROWS_OF_TEXT[0]
     with e.knowing([(prompt, (row.chosen, row.rejected))]):
         e.example(prompt, row.chosen)

@@ -254,7 +254,7 @@ def test_a_text_becomes_the_tokens_that_the_research_code_made_of_it(
     prompt = sized(e, before[0])
     counts: Counter[str] = Counter()
     row = completion(prompt, before[1])
-    (kept,) = encode_completions(e, [prompt], [row], 512, rule, counted(counts))
+    ((_, kept),) = encode_completions(e, [(prompt, row)], 512, rule, counted(counts))
     assert (len(kept.prompt_ids), len(kept.completion_ids)) == after
     assert (kept.completion_ids[-1] == e.end_id) == ended
     whole = e.prompt_ids(prompt)
@@ -271,7 +271,7 @@ def test_so_does_the_pair_of_which_it_is_the_longer_side(
     e, prompt = originals, sized(originals, before[0])
     sides = completion(prompt, before[1]), completion(prompt, 3, letter="%")
     row = Preference(prompt_id=prompt.id, chosen=sides[0], rejected=sides[1], verdict_ids=("v",))
-    (pair,) = encode_preferences(e, [prompt], [row], 512, ORIGINAL, counted(Counter()))
+    ((_, pair),) = encode_preferences(e, [(prompt, row)], 512, ORIGINAL, counted(Counter()))
     assert (len(pair.chosen.prompt_ids), len(pair.chosen.completion_ids)) == after
     assert (pair.chosen.completion_ids[-1] == e.end_id) == ended
     assert pair.rejected.prompt_ids == pair.chosen.prompt_ids

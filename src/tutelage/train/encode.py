@@ -168,7 +168,7 @@ class Encoder:
 
         A Llama-like tokenizer drops the space that a text begins with, which a completion's first token may hold.
         """
-        text = self._prompt_text([Message(role="user", content="question")])
+        text = self._prompt_text((Message(role="user", content="question"),))
         before = self._ids(text)
 
         def num_right(context: list[int], space: str) -> int:
