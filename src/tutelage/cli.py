@@ -183,8 +183,10 @@ def _cache(words: list[str], wants_help: bool) -> None:
 
 def _data(words: list[str], wants_help: bool) -> None:
     from tutelage.data import commands
+    from tutelage.stages.tokens import TokensConfig, tokens
 
-    _action("data", commands.ACTIONS, words, wants_help)
+    # which knows models and their tokenizers, as `data` does not
+    _action("data", {**commands.ACTIONS, "tokens": (TokensConfig, tokens)}, words, wants_help)
 
 
 def _export(words: list[str], wants_help: bool) -> None:

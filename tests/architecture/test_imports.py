@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
 TORCH_AT_THE_HEAD = ("train/", "generate/", "miniature/build.py", "miniature/probe.py")
 # A module of settings or words is read by --help, so it stays light although its neighbours are not.
-ALWAYS_LIGHT = ("train/settings.py", "train/encode.py", "generate/settings.py")
+ALWAYS_LIGHT = ("train/settings.py", "train/encode.py", "train/tokens.py", "generate/settings.py")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tutelage.config import nearest, preset_names
@@ -202,6 +203,21 @@ def cannot_load(model: Pretrained, what: str, error: Exception) -> str:
             f"{model.path}: no preset, folder or model on the Hub of that name can be loaded{hint} ({what}: {said})"
         )
     return f"{model.path}: the {what} cannot be loaded: {said}"
+
+
+def without_weights(source: Pretrained) -> Any:
+    """Return what stands for the model of `source` where its configuration is all that is asked for.
+
+    Raises:
+        ModelError: it has none that can be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        where = {"revision": source.revision or "main", "trust_remote_code": False}
+        return SimpleNamespace(config=AutoConfig.from_pretrained(source.folder(), **where))
+    except Exception as error:  # config and hub errors share no base class
+        raise ModelError(cannot_load(source, "configuration", error)) from None
 
 
 def context_length(model: Any) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from tutelage.records import Completion, Preference, Prompt
 from tutelage.train.encode import Encoder, Example, Unusable
@@ -19,6 +20,19 @@ AT_ONCE = 256
 """Rows whose texts are encoded in one call: more brings nothing, and takes memory."""
 
 
+Row = TypeVar("Row", Completion, Preference)
+
+
+@dataclass(frozen=True)
+class Cut(Generic[Row]):
+    """A row as it is encoded, and as it is trained on: a completion, or the two of a preference."""
+
+    prompt: Prompt
+    row: Row
+    whole: list[Example]
+    kept: list[Example]
+
+
 def encode_completions(
     encoder: Encoder,
     rows: Iterable[tuple[Prompt, Completion]],
@@ -27,7 +41,20 @@ def encode_completions(
     count: Count,
     loss_on: LossOn = "last",
 ) -> Iterator[tuple[Prompt, Example]]:
-    """Encode each completion after its prompt; both are yielded.
+    """Encode each completion after its prompt; both are yielded. See `cut_completions`."""
+    for cut in cut_completions(encoder, rows, max_length, truncation, count, loss_on):
+        yield cut.prompt, cut.kept[0]
+
+
+def cut_completions(
+    encoder: Encoder,
+    rows: Iterable[tuple[Prompt, Completion]],
+    max_length: int,
+    truncation: Truncation,
+    count: Count,
+    loss_on: LossOn = "last",
+) -> Iterator[Cut[Completion]]:
+    """Encode each completion after its prompt, and cut what is too long.
 
     Args:
         loss_on: last: the completion alone is learnt; all: so are the assistant's turns in the prompt, each turn
@@ -53,7 +80,7 @@ def encode_completions(
                 if earlier is not None:
                     earlier.add(prompt, turns, whole[0], kept[0])
                 _count_cut(whole, kept, count)
-                yield prompt, kept[0]
+                yield Cut(prompt, completion, whole, kept)
 
 
 def encode_preferences(
@@ -63,7 +90,20 @@ def encode_preferences(
     truncation: Truncation,
     count: Count,
 ) -> Iterator[tuple[Prompt, PairExample]]:
-    """Encode both sides of each preference after their prompt; one unusable side drops the preference.
+    """Encode both sides of each preference after their prompt. See `cut_preferences`."""
+    for cut in cut_preferences(encoder, rows, max_length, truncation, count):
+        chosen, rejected = cut.kept
+        yield cut.prompt, PairExample(cut.row.id, chosen, rejected, cut.row.weight)
+
+
+def cut_preferences(
+    encoder: Encoder,
+    rows: Iterable[tuple[Prompt, Preference]],
+    max_length: int,
+    truncation: Truncation,
+    count: Count,
+) -> Iterator[Cut[Preference]]:
+    """Encode both sides of each preference after their prompt, and cut them; one unusable side drops it.
 
     Raises:
         ConfigError: see `truncate`.
@@ -71,14 +111,14 @@ def encode_preferences(
     for some in _in_parts(rows):
         with encoder.knowing((prompt, (each.chosen, each.rejected)) for prompt, each in some):
             for prompt, preference in some:
-                pair = _pair(encoder, prompt, preference, max_length, truncation, count)
-                if pair is not None:
-                    yield prompt, pair
+                cut = _cut_pair(encoder, prompt, preference, max_length, truncation, count)
+                if cut is not None:
+                    yield cut
 
 
-def _pair(
+def _cut_pair(
     encoder: Encoder, prompt: Prompt, preference: Preference, max_length: int, truncation: Truncation, count: Count
-) -> PairExample | None:
+) -> Cut[Preference] | None:
     try:
         whole = [encoder.example(prompt, side) for side in (preference.chosen, preference.rejected)]
         chosen, rejected = kept = truncate(whole, max_length, truncation)
@@ -89,7 +129,7 @@ def _pair(
         count("skipped: chosen and rejected are the same after cutting", 1)
         return None
     _count_cut(whole, kept, count)
-    return PairExample(preference.id, chosen, rejected, preference.weight)
+    return Cut(prompt, preference, whole, kept)
 
 
 def _in_parts(rows: Iterable[R]) -> Iterator[list[R]]:

@@ -84,7 +84,29 @@ class Lora(Group):
         return self
 
 
-class Training(Group):
+class Lengths(Group):
+    """How long an example may be, and what happens to a longer one."""
+
+    max_length: int = Field(
+        512,
+        ge=2,
+        description="prompt and completion together; truncation says what happens to more",
+        json_schema_extra={"unit": "tokens"},
+    )
+    truncation: Truncation = Field(Truncation(), description="what happens to an example longer than max_length")
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        prompt = self.truncation.max_prompt_length
+        if self.truncation.rule == "original" and prompt >= self.max_length:
+            raise ValueError(
+                f"truncation.max_prompt_length={prompt} leaves no room for a completion within "
+                f"max_length={self.max_length}; lower the one or raise the other"
+            )
+        return self
+
+
+class Training(Lengths):
     """How weights are moved. Defaults are the original's (RMSprop, warm-up then constant, clip 10)."""
 
     lr: float = Field(1e-6, gt=0, description="peak learning rate")
@@ -99,13 +121,6 @@ class Training(Group):
     )
     warmup_steps: int = Field(0, ge=0, description="linear warm-up", json_schema_extra={"unit": "steps"})
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
-    max_length: int = Field(
-        512,
-        ge=2,
-        description="prompt and completion together; truncation says what happens to more",
-        json_schema_extra={"unit": "tokens"},
-    )
-    truncation: Truncation = Field(Truncation(), description="what happens to an example longer than max_length")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of the computation (weights stay float32); auto: bfloat16 on a GPU, float32 on a CPU",
@@ -193,15 +208,5 @@ class Training(Group):
         if self.held_out == 0 and (self.eval_every or self.max_eval_examples):
             raise ValueError(
                 "eval_every and max_eval_examples need examples to evaluate; give held_out, such as 0.05"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _leaves_room(self) -> Self:
-        prompt = self.truncation.max_prompt_length
-        if self.truncation.rule == "original" and prompt >= self.max_length:
-            raise ValueError(
-                f"truncation.max_prompt_length={prompt} leaves no room for a completion within "
-                f"max_length={self.max_length}; lower the one or raise the other"
             )
         return self
