@@ -548,6 +548,7 @@ OTHER_VALUES = [
     "cosine",
     "bfloat16",
     "skip",
+    "all",
     "remove",
     "start",
     "1024",
