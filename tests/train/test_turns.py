@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiny import CHATML, byte_level, sentencepiece_like
+from tiny import CHATML, byte_level, folder, sentencepiece_like
 from tutelage import stages
-from tutelage.records import Completion, Message, Prompt
+from tutelage.records import Completion, Message, Prompt, Trained
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.examples import encode_completions
 from tutelage.train.settings import Truncation
@@ -153,6 +155,21 @@ def test_a_system_message_stays_before_the_first_turn() -> None:
     p = prompt(*THREE[:3], system="Be the fox.")
     (found,), _ = encoded(e, ([p], [Completion(prompt_id=p.id, author="t", text="x")]))
     assert found.prompt_ids == e.prompt_ids(prompt(THREE[0], system="Be the fox."))
+
+
+def test_sft_trains_on_each_turn_of_a_conversation_once_and_says_what_became_of_its_rows(tmp_path: Path) -> None:
+    said = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(THREE)]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": said}) + "\n", "utf-8")
+    model, stage = folder(tmp_path / "model"), stages.get("sft")
+    words = [f"model={model}", f"completions={tmp_path / 'rows.jsonl'}", "epochs=1", f"artifacts={tmp_path / 'a'}"]
+    together, apart = (stage.run(*stage.configure([*words, f"loss_on={what}"])) for what in ("all", "last"))
+    assert (together.record.counts["completions"], together.record.counts[WITHIN]) == (1, 2)
+    assert apart.record.counts["completions"] == 3
+    (row,) = together.rows("trained.jsonl", Trained)
+    assert row.prompt_id == prompt(*THREE[:5]).id
+    # nothing was learnt yet: the loss of the first batch is that of the same weights on the same turns
+    losses = [json.loads((made.path / "metrics.jsonl").read_text())["loss"] for made in (together, apart)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 # ---- templates that rewrite what was said -----------------------------------------------------------
