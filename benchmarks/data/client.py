@@ -83,7 +83,15 @@ def tutelage_import(path: Path, folder: Path) -> tuple[int, str]:
     """The command, from start to end: two files of records."""
     import tutelage
 
-    command = [sys.executable, "-m", "tutelage", "import", f"rows={path}", "rows.format=sharegpt", f"out={folder}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tutelage",
+        "import",
+        f"rows={path}",
+        "rows.format=sharegpt",
+        f"artifacts={folder}",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=dict(os.environ, TUTELAGE_QUIET="1"))
     record = json.loads(next(folder.rglob("record.json")).read_text("utf-8"))
     skipped = sum(num for what, num in record["counts"].items() if what.startswith("skipped"))
