@@ -169,7 +169,12 @@ class Sampling(Record):
 
     def identity(self) -> dict[str, float | None]:
         """Return what changes a text: all but top_logprobs."""
-        return {name: getattr(self, name) for name in ("max_tokens", "seed", "temperature", "top_p")}
+        return {
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+        }
 
 
 class Prompt(Identified):

@@ -90,14 +90,9 @@ def read_json(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _elements(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
-    window.skip()
     named = f"{path}, row"
-    number, more = 0, not window.closes("]")
-    while more:
-        number += 1
-        yield f"{named} {number}", window.element()
-        more = window.goes_on("]")
-    window.end()
+    for number, value in enumerate(window.elements(), 1):
+        yield f"{named} {number}", value
 
 
 def _keys(path: Path, window: _Window) -> Iterator[tuple[str, Any]]:
@@ -129,6 +124,8 @@ class _Window:
         """Characters of the file before `_text`."""
         self._between = ""
         """The last character of the element before, and what lay between it and the first key of the next."""
+        self._step = 0
+        """How many characters lie between the two objects."""
         self._wrong = 0
 
     def next(self) -> str:
@@ -163,27 +160,38 @@ class _Window:
                     self._place = end
                     return value
 
-    def element(self) -> Any:
-        """Return the element of a list that is next, and go past it.
+    def elements(self) -> Iterator[Any]:
+        """Yield the elements of the list that is next, to the end of the file.
 
         The rows of a file mostly look alike, so where one ends can be guessed from what followed the last. A wrong
         guess does no harm, as a part of an object is never an object; after some, none are made.
         """
+        self.skip()
+        more = not self.closes("]")
+        while more:
+            while self._between and self._wrong < _PATIENCE and (value := self._guessed()) is not None:
+                yield value
+            value = self.value()
+            following = _NEXT_OBJECT.match(self._text, self._place)
+            if following and self._text[self._place - 1] == "}":
+                self._between = "}" + following[0]
+                self._step = self._between.index("{") - 1
+            yield value
+            more = self.goes_on("]")
+        self.end()
+
+    def _guessed(self) -> dict[str, Any] | None:
+        """Return the object that is next, and go to the one after it; None: it does not end as the last did."""
         self.next()
-        if self._between and self._wrong < _PATIENCE:
+        end = self._text.find(self._between, self._place) + 1
+        if not end and len(self._text) - self._place < PIECE and self._more():
             end = self._text.find(self._between, self._place) + 1
-            if not end and len(self._text) - self._place < PIECE and self._more():
-                end = self._text.find(self._between, self._place) + 1
-            try:
-                value = from_json(self._text[self._place : end], cache_strings="keys")
-            except ValueError:
-                self._wrong += 1
-            else:
-                self._place, self._wrong = end, 0
-                return value
-        value = self.value()
-        if following := _NEXT_OBJECT.match(self._text, self._place):
-            self._between = self._text[self._place - 1] + following[0]
+        try:
+            value: dict[str, Any] = from_json(self._text[self._place : end], cache_strings="keys")
+        except ValueError:
+            self._wrong += 1
+            return None
+        self._place, self._wrong = end + self._step, 0
         return value
 
     def closes(self, closing: str) -> bool:
