@@ -78,12 +78,12 @@ class Run:
 
 
 def conversations(seed: int = 1) -> Iterator[dict[str, object]]:
-    """Yield made-up conversations, about as long as those of ShareGPT; three in ten begin with gpt, as there."""
+    """Yield made-up conversations, as long as those of ShareGPT (seven turns, 7 kB); three in ten begin with gpt."""
     draw = random.Random(seed)
     while True:
         turns, who = [], "gpt" if draw.random() < 0.3 else "human"
         for _ in range(1 + min(30, int(draw.expovariate(1 / 6)))):
-            length = int(draw.lognormvariate(3.2, 1.2) if who == "human" else draw.lognormvariate(4.7, 0.9)) + 1
+            length = int(draw.lognormvariate(3.5, 1.8) if who == "human" else draw.lognormvariate(5.35, 0.9)) + 1
             words = draw.choices(WORDS, k=min(length, 2000))
             lines = ["\n\n" if draw.random() < 0.03 else ' "' if draw.random() < 0.01 else " " for _ in words]
             turns.append({"from": who, "value": "".join(w + s for w, s in zip(words, lines, strict=True)).strip()})

@@ -24,7 +24,8 @@ CARD = "README.md"
 _DESCRIPTIONS = (*SAVED, "dataset_info.json", "dataset_infos.json")
 _BEING_MADE = ".lock"
 """In the folder of an artifact that is not finished."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_NAME = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.+))?")
+"""owner/name of a data set, or owner/name/file of one."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,18 @@ def find(path: str, revision: str | None = None) -> Place:
             return Place(below)
     else:
         looked.append(f"${DATA_FOLDER} (not set: a folder of data sets)")
-    if not _HUB_NAME.fullmatch(path) or path.endswith(SUFFIXES):
+    named = _HUB_NAME.fullmatch(path)
+    if named is None or (named[2] is None and path.endswith(SUFFIXES)):
         there = f"{root}/{path}" if root else f"a folder, and set {DATA_FOLDER} to it"
         raise DataError(f"{path}: no such file or folder; looked in {_listed(looked)}. Copy it to {there}")
     looked.append(f"the Hugging Face cache {hub_cache()}")
-    found, why = _of_hub(path, revision, str(hub_cache()))
+    found, why = _of_hub(named[1], named[2], revision, str(hub_cache()))
     if found is None:
+        what = f"{named[1]} {named[2]}" if named[2] else path
         at = f" --revision {revision}" if revision else ""
         raise DataError(
             f"{path}: no such file, folder or downloaded data set; looked in {_listed(looked)}{why}. "
-            f"Download it with `hf download --repo-type dataset {path}{at}`, or copy its files to "
+            f"Download it with `hf download --repo-type dataset {what}{at}`, or copy it to "
             f"{f'{root}/{path}' if root else f'{path} in a folder that {DATA_FOLDER} names'}"
         )
     return found
@@ -94,23 +97,37 @@ def hub_cache() -> Path:
 
 
 @lru_cache(maxsize=64)
-def _of_hub(name: str, revision: str | None, cache: str) -> tuple[Place | None, str]:
-    """Return what the Hub (offline: its cache) has under a name, or why there is nothing."""
+def _of_hub(name: str, file: str | None, revision: str | None, cache: str) -> tuple[Place | None, str]:
+    """Return what the Hub (offline: its cache) has under a name, or why there is nothing.
+
+    A single file is only looked for in the cache: it may as well be a path here that was mistyped.
+    """
     if not is_installed("huggingface_hub"):
         return None, " (huggingface_hub is not installed: pip install 'tutelage[data]')"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() not in ("1", "ON", "YES", "TRUE"):
+    if not file and os.environ.get("HF_HUB_OFFLINE", "").upper() not in ("1", "ON", "YES", "TRUE"):
         say(f"  {name}: asking the Hugging Face Hub")
     try:
-        folder = Path(snapshot_download(name, repo_type="dataset", revision=revision, cache_dir=cache))
+        folder = Path(
+            snapshot_download(
+                name,
+                repo_type="dataset",
+                revision=revision,
+                cache_dir=cache,
+                allow_patterns=file,
+                local_files_only=file is not None,
+            )
+        )
     except LocalEntryNotFoundError as error:
         missing = f": {str(error).splitlines()[0][:200]}" if "ncomplete" in type(error).__name__ else ""
         return None, missing
     except (OSError, HFValidationError) as error:
         return None, f" ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
-    return Place(folder, folder.name), ""
+    if file and not is_file(folder / file):
+        return None, f" (commit {folder.name} there is without this file)"
+    return Place(folder / file if file else folder, folder.name), ""
 
 
 # ---- folders ----------------------------------------------------------------------------------------

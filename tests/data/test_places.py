@@ -94,6 +94,14 @@ def test_a_branch_and_the_commit_it_stands_at_are_the_same_input(tmp_path: Path)
     assert Prompts(path=NAME, revision="v2").identity() == Prompts(path=NAME, revision=OTHER).identity()
 
 
+def test_one_file_of_a_data_set_that_was_downloaded_is_read(tmp_path: Path) -> None:
+    downloaded(tmp_path, train_DOT_jsonl=row("train"), test_DOT_jsonl=row("test"))
+    assert read(f"{NAME}/test.jsonl") == [{"prompt": "test"}]
+    assert Prompts(path=f"{NAME}/test.jsonl").identity()["revision"] == COMMIT
+    with pytest.raises(DataError, match=f"commit {COMMIT} there is without this file.*dataset {NAME} other.json`"):
+        read(f"{NAME}/other.json")
+
+
 def test_of_several_subsets_one_has_to_be_named(tmp_path: Path) -> None:
     card = (
         "---\nconfigs:\n- config_name: first\n  data_files: one.jsonl\n- config_name: second\n  data_files:\n"

@@ -30,7 +30,8 @@ def open_rows(rows: Prompts) -> Iterator[tuple[str, dict[str, Any]]]:
     place = find(rows.path, rows.revision)
     if is_folder(place.path):
         return rows_of_folder(place, rows, partial(read_objects, header=rows.header))
-    given = [name for name in ("subset", "split", "revision") if getattr(rows, name) is not None]
+    unread = ("subset", "split", *(() if place.commit else ("revision",)))
+    given = [name for name in unread if getattr(rows, name) is not None]
     if given:
         raise ConfigError(f"{rows.path}: is a file; {', '.join(given)} is for data sets, leave it out")
     return read_objects(place.path, rows.header)
