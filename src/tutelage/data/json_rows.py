@@ -23,6 +23,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 _NEXT_OBJECT = re.compile(r'[ \t\r\n]*,[ \t\r\n]*\{[ \t\r\n]*"[^"\\]{1,60}"')
 """From the end of an object in a list to the first key of the next."""
+_AT_ONCE = 1 << 18
+"""So many characters of rows are read at once: what they make has room in a core's cache."""
 _PATIENCE = 8
 """So many wrong guesses in a row are enough."""
 _FIRST_LINE = 16 * PIECE
@@ -126,6 +128,8 @@ class _Window:
         """The last character of the element before, and what lay between it and the first key of the next."""
         self._step = 0
         """How many characters lie between the two objects."""
+        self._tried = 0
+        """Up to here the guess was wrong."""
         self._wrong = 0
 
     def next(self) -> str:
@@ -161,16 +165,11 @@ class _Window:
                     return value
 
     def elements(self) -> Iterator[Any]:
-        """Yield the elements of the list that is next, to the end of the file.
-
-        The rows of a file mostly look alike, so where one ends can be guessed from what followed the last. A wrong
-        guess does no harm, as a part of an object is never an object; after some, none are made.
-        """
+        """Yield the elements of the list that is next, to the end of the file."""
         self.skip()
         more = not self.closes("]")
         while more:
-            while self._between and self._wrong < _PATIENCE and (value := self._guessed()) is not None:
-                yield value
+            yield from self._alike()
             value = self.value()
             following = _NEXT_OBJECT.match(self._text, self._place)
             if following and self._text[self._place - 1] == "}":
@@ -180,19 +179,26 @@ class _Window:
             more = self.goes_on("]")
         self.end()
 
-    def _guessed(self) -> dict[str, Any] | None:
-        """Return the object that is next, and go to the one after it; None: it does not end as the last did."""
-        self.next()
-        end = self._text.find(self._between, self._place) + 1
-        if not end and len(self._text) - self._place < PIECE and self._more():
-            end = self._text.find(self._between, self._place) + 1
-        try:
-            value: dict[str, Any] = from_json(self._text[self._place : end], cache_strings="keys")
-        except ValueError:
-            self._wrong += 1
-            return None
-        self._place, self._wrong = end + self._step, 0
-        return value
+    def _alike(self) -> Iterator[Any]:
+        """Yield the objects that are next and in memory, as long as they follow each other as the last two did.
+
+        Rows of a file mostly look alike, so where one of them ends can be guessed, and all up to there be read at
+        once. A wrong guess does no harm: then that is no list. After some, none are made.
+        """
+        while self._between and self._wrong < _PATIENCE and self._place >= self._tried:
+            end = self._text.rfind(self._between, self._place, self._place + _AT_ONCE) + 1
+            if not end and len(self._text) - self._place < PIECE and self._more():
+                end = self._text.rfind(self._between, 0, PIECE) + 1
+            try:
+                values = from_json(f"[{self._text[self._place : end]}]", cache_strings="keys") if end else []
+            except ValueError:
+                values = []
+            if not values:
+                self._wrong += 1
+                self._tried = end
+                return
+            self._place, self._wrong = end + self._step, 0
+            yield from values
 
     def closes(self, closing: str) -> bool:
         """Go past the bracket that ends it all, if it is next; return whether it was."""
@@ -262,5 +268,6 @@ class _Window:
         if not size:
             return False
         self._passed += self._place
+        self._tried = max(0, self._tried - self._place)
         self._text, self._place = "".join(parts), 0
         return True
