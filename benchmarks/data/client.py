@@ -34,8 +34,10 @@ def ijson_items(path: Path, folder: Path) -> tuple[int, str]:
     import ijson
 
     assert ijson.backend == "yajl2_c", ijson.backend
+    lines = path.suffix == ".jsonl"
     with path.open("rb") as file:
-        return sum(1 for _ in ijson.items(file, "item", use_float=True)), ijson.__version__
+        rows = ijson.items(file, "" if lines else "item", use_float=True, multiple_values=lines)
+        return sum(1 for _ in rows), ijson.__version__
 
 
 def datasets_streaming(path: Path, folder: Path) -> tuple[int, str]:

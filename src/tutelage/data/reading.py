@@ -24,7 +24,8 @@ def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[
         ConfigError: there is no such format.
     """
     selection = selection_of(rows, lambda: (item.prompt for item in _all(rows, lambda what, num: None, skip_bad)))
-    return _selected(_all(rows, count, skip_bad), selection, count)
+    items = _all(rows, count, skip_bad)
+    return items if selection.takes_all else _selected(items, selection, count)
 
 
 def format_of(rows: Prompts) -> Format:

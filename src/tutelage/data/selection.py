@@ -28,6 +28,11 @@ class Selection:
     groups: frozenset[str] | None = None
     """Those that max_prompts leaves; None: all."""
 
+    @property
+    def takes_all(self) -> bool:
+        """True if no prompt is refused."""
+        return self.parts is None and self.fraction >= 1.0 and self.groups is None
+
     def refuses(self, prompt: Prompt) -> str | None:
         """Return why the prompt is left out, in words that can be counted; None: it is taken."""
         if self.parts is not None:

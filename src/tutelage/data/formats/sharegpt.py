@@ -13,14 +13,14 @@ The research code's rules, and where they would make nonsense, ours:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tutelage.data.formats.conversations import conversations
-from tutelage.data.formats.item import Count, Format, Item, Options, Row, Skip, each, shown, targets
+from tutelage.data.formats.item import Count, Format, Item, Options, Row, Skip, each, one_turn, prompt_of, shown
 from tutelage.errors import DataError
-from tutelage.records import Message, Prompt, Role
+from tutelage.records import Completion, Message, Prompt, Role
 
 _READ: Mapping[str, Role] = {"human": "user", "gpt": "assistant"}
 _WRITTEN: Mapping[Role, str] = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -41,21 +41,35 @@ def _read_row(where: str, row: Row, options: Options, count: Count) -> Iterator[
             raise Skip(f"contains {unwanted}")
     if options.num_turns is not None:
         said = said[: 2 * options.num_turns + 1]
-    turns = []
+    kept: list[tuple[Role, str]] = []
     for name, text in said:
         if name not in _READ:
             count("left out: turns of others than human and gpt", 1)
-        elif turns and turns[-1][0] == _READ[name]:
+        elif kept and kept[-1][0] == _READ[name]:
             count("cut short: conversations with two turns of human, or of gpt, in a row", 1)
             break
         else:
-            turns.append((_READ[name], text))
-    if not turns:
+            kept.append((_READ[name], text))
+    if not kept:
         raise Skip("no turn of human or gpt")
-    # The human's last word after an answer asks for nothing that is there: no message is made of it.
-    needed = turns[:-1] if len(turns) > 1 and turns[-1][0] == "user" else turns
-    messages = [Message(role=role, content=text) for role, text in needed]
-    yield from targets(messages, options.author or AUTHOR, options)
+    if kept[0][0] == "assistant":
+        raise Skip("the conversation starts with the assistant; a prompt starts with the user")
+    yield from _answers(kept, options)
+
+
+def _answers(turns: Sequence[tuple[Role, str]], options: Options) -> Iterator[Item]:
+    """Do what `targets` does for turns that take turns; of an answer that is in no prompt, no message is made."""
+    messages: list[Message] = []
+    texts, before = [text for _, text in turns], ""
+    for question, answer in zip(texts[::2], texts[1::2], strict=False):
+        if messages:
+            messages.append(Message(role="assistant", content=before))
+        messages.append(Message(role="user", content=question))
+        prompt = prompt_of(messages, options)
+        yield Item(prompt, (Completion(prompt_id=prompt.id, author=options.author or AUTHOR, text=answer),))
+        before = answer
+    if len(texts) == 1:
+        yield Item(one_turn(texts[0], options))
 
 
 def _turn(where: str, turn: Any) -> tuple[str, str]:
