@@ -236,3 +236,13 @@ def test_a_record_that_is_nested_is_not_hashed_again_and_a_copy_with_other_conte
     assert pair.left is completion
     with pytest.raises(ValidationError, match="does not belong to this content"):
         Pair.model_validate(pair.model_dump() | {"left": other.model_dump() | {"id": completion.id}})
+
+
+@given(st.lists(st.text() | st.none() | st.integers(-(10**9), 10**9)))
+def test_the_quick_writer_of_ids_gives_the_same_ones(value: list[object]) -> None:
+    assert digest(value, is_simple=True) == digest(value)
+
+
+def test_the_quick_writer_takes_every_character_as_the_other_does() -> None:
+    texts = [chr(i) for i in (*range(0x3000), 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0xFEFF, 0xFFFF, 0x1F600)]
+    assert [digest([text], is_simple=True) for text in texts] == [digest([text]) for text in texts]

@@ -26,6 +26,7 @@ def test_the_road_makes_every_artifact_and_says_what_the_feedback_did(road: Path
         "6-dpo",
         "7-reward",
         "8-evaluate",
+        "prepared",
         "references",
     ]
     evaluated = [record(p) for p in (road / "artifacts" / "8-evaluate").iterdir()]
