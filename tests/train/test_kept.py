@@ -53,7 +53,7 @@ def test_the_last_few_are_kept_and_change_nothing(tmp_path: Path) -> None:
     assert last.read_bytes() == (kept.path / "checkpoint" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("more", [(), ("lora=4", "lr=1", "epochs=8")])
+@pytest.mark.parametrize("more", [(), ("lora=4", "lr=10", "epochs=2")])
 def test_the_best_is_what_the_run_is_for_if_that_is_asked(tmp_path: Path, more: Any) -> None:
     best = sft(tmp_path, "held_out=0.4", "eval_every=1", "final=best", *more)
     losses = evaluations(best)
