@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 import tiny
 from tutelage.errors import ConfigError, StoreError
@@ -87,6 +89,20 @@ def test_what_the_disk_gives_back_is_compared(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(StoreError, match="cannot be read back"):
         saving._read_back(tmp_path, weights)
+
+
+def test_a_run_that_finds_its_rows_encoded_makes_the_same(tmp_path: Path) -> None:
+    """It calls the tokenizer less often, whose file says how it was last called."""
+    given = words(tmp_path, "epochs=1")
+    name = tmp_path / "model" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(name))
+    tokenizer.enable_padding(pad_token="<|pad|>")
+    tokenizer.enable_truncation(100)
+    tokenizer.save(str(name))
+    stage = get("sft")
+    first = stage.run(*stage.configure(given))
+    shutil.rmtree(first.path)
+    assert stage.run(*stage.configure(given)).record.content == first.record.content
 
 
 def test_what_lora_made_does_not_depend_on_where_the_base_model_lies(tmp_path: Path) -> None:

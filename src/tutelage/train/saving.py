@@ -41,7 +41,15 @@ def save_checkpoint(scorer: Scorer, encoder: Encoder, folder: Path) -> None:
         with merged(model, weights) as together:
             model.save_pretrained(temporary, state_dict=together)
             _read_back(temporary, model.state_dict() if together is None else together)
-        encoder.tokenizer.save_pretrained(temporary)
+        _save_tokenizer(encoder.tokenizer, temporary)
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Save a tokenizer without the padding and cutting of its last call: some runs find all rows encoded."""
+    if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        backend.no_padding()
+        backend.no_truncation()
+    tokenizer.save_pretrained(folder)
 
 
 def save_adapter(scorer: Scorer, base: str, folder: Path) -> None:
