@@ -322,6 +322,12 @@ def of_another_kind(path: Path) -> None:
     (path / SAID).write_text('{"rows": []}')
 
 
+def without_its_counts(path: Path) -> None:
+    said = json.loads((path / SAID).read_text())
+    del said["counts"]
+    (path / SAID).write_text(json.dumps(said))
+
+
 @pytest.mark.parametrize("name", [TOKENS, ROWS, SILENT, SAID])
 def test_what_lacks_a_file_is_made_again(name: str, tmp_path: Path) -> None:
     once(tmp_path)
@@ -330,7 +336,7 @@ def test_what_lacks_a_file_is_made_again(name: str, tmp_path: Path) -> None:
     assert (once(tmp_path), once(tmp_path)) == (1, 0)
 
 
-@pytest.mark.parametrize("damage", [cut_short, garbled, of_another_kind])
+@pytest.mark.parametrize("damage", [cut_short, garbled, of_another_kind, without_its_counts])
 def test_what_is_damaged_is_made_again(damage: Any, tmp_path: Path) -> None:
     once(tmp_path)
     (path,) = tmp_path.iterdir()
@@ -385,6 +391,22 @@ def test_of_two_that_want_the_same_at_once_one_makes_it_and_the_other_waits(tmp_
         thread.join()
     assert calls == [1]
     assert found[0] == found[1] == encoded(encoder())
+    assert [path.suffix for path in tmp_path.iterdir()] == [""]
+
+
+def test_what_another_finishes_while_we_begin_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder, others = os.mkdir, []
+
+    def slow(name: Any, *mode: Any) -> None:
+        if not others and str(name).endswith(".tmp"):
+            others.append(once)
+            assert once(tmp_path) == 1
+        make_folder(name, *mode)
+
+    monkeypatch.setattr(os, "mkdir", slow)
+    assert once(tmp_path) == 0
     assert [path.suffix for path in tmp_path.iterdir()] == [""]
 
 

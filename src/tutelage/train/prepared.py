@@ -75,11 +75,13 @@ class Prepared(Sequence[P], Columns, Generic[P]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.said: dict[str, Any] = json.loads((path / SAID).read_text("utf-8"))
-        self.branches: int = self.said["branches"]
-        self._rows = _mapped(path / ROWS, row_type(self.branches), self.said["rows"])
-        self._tokens = _mapped(path / TOKENS, np.dtype(self.said["token"]), self.said["tokens"])
-        self._silent = _mapped(path / SILENT, np.dtype(("<i4", (2,))), self.said["silent"])
+        said: dict[str, Any] = json.loads((path / SAID).read_text("utf-8"))
+        self.branches: int = said["branches"]
+        self.counts: dict[str, int] = said["counts"]
+        self._hash: str = said["hash"]
+        self._rows = _mapped(path / ROWS, row_type(self.branches), said["rows"])
+        self._tokens = _mapped(path / TOKENS, np.dtype(said["token"]), said["tokens"])
+        self._silent = _mapped(path / SILENT, np.dtype(("<i4", (2,))), said["silent"])
         self.places: NDArray[np.int64] = np.arange(len(self._rows))
         self._references: NDArray[np.float64] | None = None
 
@@ -113,7 +115,7 @@ class Prepared(Sequence[P], Columns, Generic[P]):
     def content(self) -> str:
         """The hash of all tokens of these rows."""
         places = hashlib.sha256(self.places.astype("<i8").tobytes())
-        return digest([self.said["hash"], places.hexdigest()], 64)
+        return digest([self._hash, places.hexdigest()], 64)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -194,7 +196,7 @@ def prepare(
 
     parallel.done_by_first(first)
     found: Prepared[P] = Prepared(path)
-    for what, num in found.said["counts"].items():
+    for what, num in found.counts.items():
         count(what, num)
     return found
 
@@ -243,6 +245,9 @@ def _locked(path: Path, still_at_it: Callable[[], None]) -> Iterator[Path | None
         temporary.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             if _is_ours(stack, temporary / _LOCK):
+                if _opened(path) is not None:  # made between our look and our lock
+                    shutil.rmtree(temporary, ignore_errors=True)
+                    break
                 for left in temporary.iterdir():
                     if left.name != _LOCK:
                         left.unlink()

@@ -69,7 +69,8 @@ def reference_of(
     if parallel.is_first():
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".tmp")
+            # a name of our own: runs that want the same reference finish it at the same time
+            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
             with temporary.open("wb") as file:
                 np.save(file, values)
                 file.flush()
