@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import normalizers, pre_tokenizers
 
-from tiny import CHATML, byte_level, sentencepiece_like
+from tiny import CHATML, byte_level, model, sentencepiece_like
 from tutelage.data.normal import group_of
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Finished
@@ -34,9 +34,12 @@ from tutelage.train import parallel
 from tutelage.train.columns import column
 from tutelage.train.encode import Encoder, Example, Unusable
 from tutelage.train.examples import encode_preferences
+from tutelage.train.fit import make_scorer
 from tutelage.train.pairs import PairExample
 from tutelage.train.prepared import PREPARED, ROWS, SAID, SILENT, TOKENS, Prepared, identity_of, prepare
+from tutelage.train.reference import reference_of
 from tutelage.train.rows import chunks
+from tutelage.train.scorer import LogpScorer
 from tutelage.train.settings import Training, Truncation
 
 SPECIAL = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>", "bos_token": "<|im_start|>"}
@@ -397,17 +400,40 @@ def test_of_two_that_want_the_same_at_once_one_makes_it_and_the_other_waits(tmp_
 def test_what_another_finishes_while_we_begin_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_folder, others = os.mkdir, []
+    make_folder, others = os.mkdir, list[int]()
 
     def slow(name: Any, *mode: Any) -> None:
-        if not others and str(name).endswith(".tmp"):
-            others.append(once)
-            assert once(tmp_path) == 1
+        if not others:
+            others.append(0)
+            others[0] = once(tmp_path)
         make_folder(name, *mode)
 
     monkeypatch.setattr(os, "mkdir", slow)
-    assert once(tmp_path) == 0
+    assert (once(tmp_path), others) == (0, [1])
     assert [path.suffix for path in tmp_path.iterdir()] == [""]
+
+
+def test_two_that_finish_the_same_reference_at_once_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, config, e = encoded(encoder()), Training(rows="padded"), encoder()
+    scorer = make_scorer(LogpScorer, model("llama", len(e.tokenizer)), pairs, config)
+    sync, others = os.fsync, list[Any]()
+
+    def reference() -> Any:
+        return reference_of(scorer, pairs, config, tmp_path / "references", {}, "tokens").tolist()
+
+    def slow(file: int) -> None:
+        if not others:
+            others.append(None)
+            with monkeypatch.context() as other_process:
+                other_process.setattr(os, "getpid", lambda: 1)
+                others[0] = reference()
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    assert reference() == others[0] == reference()
+    assert [path.suffix for path in (tmp_path / "references").iterdir()] == [".npy"]
 
 
 def one_of_two(rank: int, folder: Path, port: int) -> None:
