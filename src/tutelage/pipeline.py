@@ -289,8 +289,8 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
                 f"({parts.evaluated.path}{parts.evaluated.asked_for()})"
             )
     if parts.taught == recipe.prompts:  # else a split has looked already
-        path = (parts.evaluated or recipe.evaluation.baseline).path
-        apart(read_prompts(recipe.prompts, quiet), tested, recipe.leakage, (recipe.prompts.path, path), quiet)
+        inputs = recipe.prompts, parts.evaluated or recipe.evaluation.baseline
+        apart(read_prompts(recipe.prompts, quiet), tested, recipe.leakage, inputs, quiet)
     first, second = recipe.sft, recipe.sample
     if recipe.split is None and (
         first.share_seed != second.share_seed

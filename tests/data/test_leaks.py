@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from running import tutelage
+from tutelage.config import build, merge_words
 from tutelage.data.gate import LeaksConfig, apart, leaks
 from tutelage.data.leaks import Leakage, Leaks
 from tutelage.errors import ConfigError, DataError
@@ -49,6 +51,11 @@ def found() -> Found:
 def test_the_same_text_is_exact_in_whatever_turn_it_stands(found: Found, text: str) -> None:
     for turns in ([text], [text, "Thank you, and now?"], ["Good evening to you all", text], ["One", text, "Two"]):
         assert ("exact", text) in found(*turns)
+
+
+def test_a_system_message_may_ask_too() -> None:
+    system, user = Message(role="system", content=f"You are kind. {LONG}"), Message(role="user", content="Go on.")
+    assert [leak.kind for leak in Leaks([Prompt.of(LONG)]).of(Prompt(messages=(system, user)))] == ["near"]
 
 
 @pytest.mark.parametrize("text", EVALUATED)
@@ -190,8 +197,9 @@ def test_a_long_text_of_anything_takes_a_moment(found: Found, piece: str) -> Non
 
 def test_the_gate_blocks_with_the_kinds_and_the_first_pairs_side_by_side() -> None:
     train = [Prompt.of(t) for t in (STORY, STORY.upper(), f"{LONG} Thank you.", "Name a tree.")]
+    inputs = Prompts(path="train.jsonl"), Prompts(path="eval.jsonl")
     with pytest.raises(DataError) as error:
-        apart(train, map(Prompt.of, EVALUATED), Leakage(), ("train.jsonl", "eval.jsonl"), lambda what, num: None)
+        apart(train, map(Prompt.of, EVALUATED), Leakage(), inputs, lambda what, num: None)
     said = str(error.value).splitlines()
     assert said[0].startswith(
         "train.jsonl: 3 of 4 training prompts are evaluated too (1 exact, 1 normalised, 1 near); a win rate on them "
@@ -199,6 +207,16 @@ def test_the_gate_blocks_with_the_kinds_and_the_first_pairs_side_by_side() -> No
         "evaluation=eval.jsonl out=leaks.jsonl lists all of them."
     )
     assert said[3:5] == [f"  normalised  training:  {STORY.upper()}", f"              evaluated: {STORY}"]
+
+
+def test_the_command_that_lists_all_reads_the_same_prompts() -> None:
+    asked = Prompts(path="my train.jsonl", num_turns=3, without=("</s>", "a, b"), fraction=0.5)
+    inputs = asked, Prompts(path="artifacts/0-split/run-1", part="evaluation")
+    with pytest.raises(DataError, match="tutelage data leaks") as error:
+        apart([Prompt.of(STORY)], [Prompt.of(STORY)], Leakage(overlap=None), inputs, lambda what, num: None)
+    words = shlex.split(str(error.value).partition("tutelage data leaks ")[2].partition(" lists all")[0])
+    config = build(LeaksConfig, merge_words(LeaksConfig, {}, words), "")
+    assert (config.prompts, config.evaluation, config.overlap) == (*inputs, None)
 
 
 def test_the_gate_removes_and_counts_or_lets_through() -> None:
@@ -212,8 +230,9 @@ def test_the_gate_removes_and_counts_or_lets_through() -> None:
 
     def gate(prompts: list[Prompt], action: Any) -> list[Prompt]:
         leakage = Leakage(action=action)
+        inputs = Prompts(path="t"), Prompts(path="e")
         return apart(
-            prompts, map(Prompt.of, EVALUATED), leakage, ("t", "e"), lambda what, num: counted.update({what: num})
+            prompts, map(Prompt.of, EVALUATED), leakage, inputs, lambda what, num: counted.update({what: num})
         )
 
     assert gate(train, "allow") == train

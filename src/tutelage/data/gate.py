@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -65,13 +67,13 @@ def apart(
     prompts: Iterable[Prompt],
     evaluated: Iterable[Prompt],
     leakage: Leakage,
-    paths: tuple[str, str | None],
+    inputs: tuple[Prompts, Prompts | None],
     count: Count,
 ) -> list[Prompt]:
     """Return the training prompts that are not evaluated, in their order.
 
     Args:
-        paths: where the training prompts come from, and the evaluated ones; None: they are a part of the same.
+        inputs: what the training prompts were read from, and the evaluated ones; None: they are a part of the same.
         count: is told how many are left out.
 
     Raises:
@@ -87,20 +89,32 @@ def apart(
             kept.append(prompt)
     if tally.kinds and leakage.action == "block":
         raise DataError(
-            f"{paths[0]}: {tally}; a win rate on them says nothing. Leave them out with leakage.action=remove"
-            f"{_all_of(paths)}. The first of each kind:\n{tally.examples()}"
+            f"{inputs[0].path}: {tally}; a win rate on them says nothing. Leave them out with leakage.action=remove"
+            f"{_all_of(*inputs, leakage.overlap)}. The first of each kind:\n{tally.examples()}"
         )
     for kind in KINDS:
         count(f"left out: prompts that are evaluated ({kind})", tally.kinds[kind])
     if tally.num and not kept:
-        raise DataError(f"{paths[0]}: {tally}; none is left to train on")
+        raise DataError(f"{inputs[0].path}: {tally}; none is left to train on")
     return kept
 
 
-def _all_of(paths: tuple[str, str | None]) -> str:
-    if paths[1] is None:
+def _all_of(prompts: Prompts, evaluated: Prompts | None, overlap: float | None) -> str:
+    if evaluated is None:
         return ""
-    return f"; tutelage data leaks prompts={paths[0]} evaluation={paths[1]} out=leaks.jsonl lists all of them"
+    words = [*_words("prompts", prompts), *_words("evaluation", evaluated)]
+    if overlap != Leakage().overlap:
+        words.append(f"overlap={json.dumps(overlap)}")
+    return f"; tutelage data leaks {shlex.join([*words, 'out=leaks.jsonl'])} lists all of them"
+
+
+def _words(name: str, asked: Prompts) -> Iterator[str]:
+    """Yield how a command line asks for the same prompts."""
+    yield f"{name}={asked.path}"
+    for key, its in Prompts.model_fields.items():
+        value = getattr(asked, key)
+        if key != "path" and value != its.default:
+            yield f"{name}.{key}={json.dumps(value) if isinstance(value, tuple) else value}"
 
 
 class LeaksConfig(Group):

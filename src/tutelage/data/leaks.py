@@ -58,7 +58,7 @@ class Leak:
     kind: Kind
     prompt: Prompt
     said: str
-    """The user turn of the training prompt that does; all of them, if only together they do."""
+    """The user turn or system message of the training prompt that does; all turns, if only together they do."""
     evaluated: Prompt
     overlap: float
 
@@ -82,8 +82,8 @@ class _Found:
 class Leaks:
     """Finds the evaluated prompts in training prompts, one training prompt at a time.
 
-    Every user turn of a training prompt is compared with the last user turn of an evaluated one; where that is short
-    and not the first ("Shorter, please"), all user turns are compared together with all.
+    Every user turn and system message of a training prompt is compared with the last user turn of an evaluated one;
+    where that is short and not the first ("Shorter, please"), all user turns are compared together with all.
     """
 
     def __init__(self, evaluated: Iterable[Prompt], overlap: float | None = 0.98) -> None:
@@ -111,6 +111,7 @@ class Leaks:
         turns = _user_turns(prompt)
         if self._together and len(turns) > 1:
             turns.append("\n".join(turns))
+        turns += (message.content for message in prompt.messages if message.role == "system")
         leaks: dict[str, Leak] = {}
         for turn in turns:
             for found in self._look_up(turn):

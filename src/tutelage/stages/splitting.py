@@ -70,7 +70,7 @@ def _without_evaluated(config: Config, inputs: Inputs, work: Work) -> list[Promp
     if inputs.evaluated is None:
         return prompts
     evaluated = read_prompts(inputs.evaluated, lambda what, num: None)
-    return apart(prompts, evaluated, config.leakage, (inputs.prompts.path, inputs.evaluated.path), work.count)
+    return apart(prompts, evaluated, config.leakage, (inputs.prompts, inputs.evaluated), work.count)
 
 
 def _without_own(
@@ -85,7 +85,7 @@ def _without_own(
     measured = [p for p in prompts if part_of[p.id] not in (*LEARNT, None)]
     if not measured:
         return part_of
-    kept = {p.id for p in apart(learnt, measured, config.leakage, (inputs.prompts.path, None), work.count)}
+    kept = {p.id for p in apart(learnt, measured, config.leakage, (inputs.prompts, None), work.count)}
     return {name: part if part not in LEARNT or name in kept else None for name, part in part_of.items()}
 
 
