@@ -159,6 +159,12 @@ def test_of_an_evaluated_conversation_the_last_turn_counts_if_it_can_stand_alone
     ]
 
 
+@pytest.mark.parametrize("overlap", [0.98, None])
+def test_an_evaluated_conversation_that_goes_on_is_the_same_conversation(overlap: float | None) -> None:
+    found = Leaks([talk(LONG, "Shorter, please")], overlap).of(talk(LONG, "Shorter, please", "Thanks.", STORY))
+    assert [leak.kind for leak in found] == ["exact"]
+
+
 def test_evaluated_prompts_that_are_the_same_are_all_named() -> None:
     evaluated = [Prompt.of(STORY), Prompt.of(STORY.upper()), talk("Hello", STORY)]
     kinds = {leak.evaluated.id: leak.kind for leak in Leaks(evaluated).of(Prompt.of(STORY))}

@@ -58,7 +58,7 @@ class Leak:
     kind: Kind
     prompt: Prompt
     said: str
-    """The user turn or system message of the training prompt that does; all turns, if only together they do."""
+    """The user turn or system message of the training prompt that does; several turns, if only together they do."""
     evaluated: Prompt
     overlap: float
 
@@ -83,7 +83,8 @@ class Leaks:
     """Finds the evaluated prompts in training prompts, one training prompt at a time.
 
     Every user turn and system message of a training prompt is compared with the last user turn of an evaluated one;
-    where that is short and not the first ("Shorter, please"), all user turns are compared together with all.
+    where that is short and not the first ("Shorter, please"), all user turns together are compared with the first
+    two, three, ... together.
     """
 
     def __init__(self, evaluated: Iterable[Prompt], overlap: float | None = 0.98) -> None:
@@ -109,8 +110,8 @@ class Leaks:
     def of(self, prompt: Prompt) -> list[Leak]:
         """Return the evaluated prompts that a training prompt holds, each once, the nearest first."""
         turns = _user_turns(prompt)
-        if self._together and len(turns) > 1:
-            turns.append("\n".join(turns))
+        if self._together:  # an evaluated conversation may go on
+            turns += ["\n".join(turns[:num]) for num in range(2, len(turns) + 1)]
         turns += (message.content for message in prompt.messages if message.role == "system")
         leaks: dict[str, Leak] = {}
         for turn in turns:

@@ -74,7 +74,7 @@ def selected_rows(
 ) -> tuple[list[Prompt], list[RowOfPrompt]]:
     """Return the prompts of an artifact that an input asks for, and the rows of one of its files that belong to them.
 
-    Every stage that reads an artifact's completions, verdicts or preferences reads them here.
+    Every stage reads an artifact's completions, verdicts or preferences here, but those that train: they hold none.
 
     Raises:
         ConfigError, DataError: as `selected_prompts`.

@@ -22,7 +22,6 @@ def train_and_held_out(rows: Prepared[P], config: Training, what: str, work: Wor
     """Split `rows` into those to train on and those to evaluate, and count both.
 
     Args:
-        prompts: those that the rows belong to, and perhaps others.
         what: completions or preferences.
 
     Raises:
