@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tutelage import __version__
+from tutelage.disk import visible
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.stages import WHAT
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _dispatch(words)
     except TutelageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # it quotes names and texts of foreign files, which must not move the cursor
+        print("error:", "\n".join(map(visible, str(error).split("\n"))), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; what was done is kept, and the same command goes on from there", file=sys.stderr)
