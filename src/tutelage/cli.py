@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tutelage import __version__
-from tutelage.disk import visible
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.stages import WHAT
 
@@ -50,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _dispatch(words)
     except TutelageError as error:
+        from tutelage.disk import visible
+
         # it quotes names and texts of foreign files, which must not move the cursor
         print("error:", "\n".join(map(visible, str(error).split("\n"))), file=sys.stderr)
         return 2

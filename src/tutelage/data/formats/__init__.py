@@ -82,7 +82,7 @@ def recognise(path: Path | str, row: Row) -> Format:
     if found:
         names = " or ".join(f"format={f.name}" for f in found)
         raise DataError(f"{path}: the first row (fields: {fields}) could be read in several ways; give {names}")
-    if row.keys() == {completions.KEY, completions.VALUE}:
+    if row.keys() == {completions.KEY, completions.VALUE} and str(path).endswith((".json", ".json.gz")):
         raise DataError(
             f"{path}: is one JSON object, and the value of its first key is no list of completions but "
             f"{shown(row[completions.VALUE])}; expected {{prompt: [completion, ...]}}, or a list of rows"
