@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _dispatch(words)
     except TutelageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from tutelage.disk import visible
+
+        # it quotes names and texts of foreign files, which must not move the cursor
+        print("error:", "\n".join(map(visible, str(error).split("\n"))), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; what was done is kept, and the same command goes on from there", file=sys.stderr)

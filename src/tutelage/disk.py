@@ -113,12 +113,19 @@ def placed_rows(path: Path, kind: type[AnyRecord]) -> Iterator[tuple[int, AnyRec
 def row_at(file: BinaryIO, place: int, kind: type[AnyRecord]) -> AnyRecord:
     """Return the row whose line begins at the byte `place` of a file that is open for reading."""
     file.seek(place)
-    return kind.model_validate(json.loads(file.readline()))
+    return _record(file.readline(), kind)
+
+
+def _record(line: bytes, kind: type[AnyRecord]) -> AnyRecord:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError:  # it takes no lone surrogate; and of what is wrong, json says more
+        return kind.model_validate(json.loads(line.decode("utf-8")))
 
 
 def _parsed(line: bytes, kind: type[AnyRecord], path: Path, number: int) -> AnyRecord:
     try:
-        return kind.model_validate(json.loads(line.decode("utf-8")))
+        return _record(line, kind)
     except UnicodeDecodeError as error:
         where = f"{path}, line {number}"
         raise DataError(f"{where}: not UTF-8 (byte {error.start} of it); convert the file first") from None

@@ -96,7 +96,7 @@ def test_an_artifact_without_prompts_is_refused(tmp_path: Path) -> None:
         (b'{"prompt_id": "\\ud800", "author": "me"}', "line 3: not a valid Completion: text: Field required"),
         (b'{"prompt_id": "12", "author": "me", "text": "x"}', "about the prompt 12, which is not in its prompts"),
         (b'{"prompt_id": "no id", "author": "me", "text": "x"}', "about the prompt no id, which is not in its"),
-        (b"\xff", "line 3: not a valid Completion"),
+        (b"\xff", "line 3: not UTF-8 (byte 0 of it)"),
         (b"[" * 100_000, "line 3: not a valid Completion"),
     ],
 )

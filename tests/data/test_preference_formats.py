@@ -427,6 +427,12 @@ def test_completions_without_a_partner_are_counted_and_the_count_says_what_to_do
     assert any("to learn from them, give them alone, without label" in what for what in counts)
 
 
+def test_a_bad_row_that_is_counted_is_quoted_without_what_could_move_the_cursor() -> None:
+    _, counts = read("trl_kto", {"\x1b[2J": "x"}, skip_bad=True)
+    assert all(what.isprintable() for what in counts)
+    assert counts.total() == 1
+
+
 @pytest.mark.parametrize("label", [None, "good", 2, [], 0.5])
 def test_a_label_that_is_neither_true_nor_false_is_one_error(label: Any) -> None:
     row = EXAMPLES["trl_kto"][0] | {"label": label}
@@ -498,6 +504,11 @@ def test_a_table_without_names_of_its_columns_is_told_so() -> None:
     row = {"In this task, you are given a passage of some length. " * 3: "x", "Passage: once upon a time": "y"}
     with pytest.raises(DataError, match="seems to have no line with the names: say them"):
         recognise("f.csv", row)
+
+
+def test_one_object_that_is_no_list_of_rows_is_told_so_and_not_by_fields_that_it_does_not_have() -> None:
+    with pytest.raises(DataError, match=r"f.json: is one JSON object, .* but 'Hi.'; expected .* a list of rows"):
+        recognise("f.json", {"key": "prompt", "value": "Hi."})
 
 
 def test_completions_that_nobody_compared_are_completions_of_one_prompt() -> None:

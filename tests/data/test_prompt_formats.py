@@ -371,3 +371,12 @@ def test_every_setting_of_a_preset_for_data_is_one_that_an_import_takes(name: st
     text = (resources.files("tutelage") / "presets" / "data" / f"{name}.yaml").read_text("utf-8")
     assert set(parse_yaml(text)) <= set(Source.model_fields)
     assert text.startswith("# ")
+
+
+@pytest.mark.parametrize("name", ["plain", "alpaca_eval", "trl_prompt_only"])
+def test_what_is_given_to_an_instruction_is_not_lost_where_only_later_rows_have_it(name: str) -> None:
+    rows = [{"instruction": "Add.", "output": "?"}, {"instruction": "Add.", "input": "2, 3", "output": "5"}]
+    items, _ = read(name, *rows, {"instruction": "Add.", "input": "", "output": "x"}, {"prompt": "P.", "input": "no"})
+    assert [item.prompt.text for item in items] == ["Add.", "Add.\n\n2, 3", "Add.", "P."]
+    with pytest.raises(DataError, match="line 1: 'input' is no text but '5'"):
+        read(name, {"instruction": "Add.", "input": 5})

@@ -105,7 +105,11 @@ PACKED = gzip.compress(lines(*[{"prompt": f"Say {i}."} for i in range(1000)]), m
         ("rows.jsonl", lines(GOOD) + '{"prompt": "größer"}\n'.encode("latin-1"), "line 2: not UTF-8"),
         ("rows.jsonl", lines(GOOD).decode().encode("utf-16"), "line 1: not UTF-8"),
         ("rows.json", b'[\n{"prompt": "a"},\n{"prompt"}\n]', "line 3: not JSON"),
-        ("rows.json", b'{"prompt": "a"}', "first row has the fields key, value, which is no format that is known"),
+        (
+            "rows.json",
+            b'{"prompt": "a"}',
+            "is one JSON object, and the value of its first key is no list of completions but 'a'",
+        ),
         ("rows.json", b"7", "expected a JSON list of objects, found a int"),
         ("rows.json", json.dumps([GOOD, 3]).encode(), "row 2: expected an object"),
         ("rows.json", b"[" * 100_000, "not JSON"),

@@ -190,3 +190,12 @@ def test_the_command_prints_it(write_rows: Write, capsys: pytest.CaptureFixture[
     path = write_rows("rows.jsonl", [row("Say one.", "One.")])
     assert main(["data", "show", f"rows={path}"]) == 0
     assert "1 prompts, 1 completions" in capsys.readouterr().out
+
+
+def test_an_error_that_quotes_a_file_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"\\u001b[2Jname\\u202e": "x"}\n')
+    assert main(["data", "show", f"rows={path}"]) == 2
+    said = capsys.readouterr().err
+    assert "the first row has the fields \\x1b[2Jname\\u202e, which is no format" in said
+    assert said.removesuffix("\n").isprintable()

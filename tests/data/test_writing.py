@@ -101,3 +101,12 @@ def test_what_only_later_rows_of_a_table_have_within_a_field_is_no_silent_loss(t
     with pytest.raises(DataError, match=r"later rows have messages\.weight, which the first 10,000 lack"):
         write_rows(tmp_path / "a.parquet", rows)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_csv_takes_neither_lists_which_would_read_back_as_text_nor_half_a_character(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"row 1: prompt is a list, and \.csv holds texts; write \.jsonl"):
+        write_rows(tmp_path / "a.csv", [{"prompt": [{"role": "user", "content": "Hi."}]}])
+    for name in ("a.csv", "a.csv.gz", "a.parquet"):
+        with pytest.raises(DataError, match=r"half a character|does not fit"):
+            write_rows(tmp_path / name, [{"prompt": "a\ud83d"}])
+    assert list(tmp_path.iterdir()) == []

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tutelage.data.formats.item import Count, Item
 from tutelage.data.rows import COMPLETIONS, PROMPTS, refuse_file_settings
 from tutelage.data.selection import Selection, selection_of
-from tutelage.disk import AnyRecord, brief
+from tutelage.disk import each_row, placed_rows, row_at
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Selected
 from tutelage.records import Completion, Pair, Preference, Prompt, Verdict
@@ -39,7 +36,7 @@ def items_of_artifact(made: Artifact, asked: Selected, count: Count) -> Iterator
     path = made.path / PROMPTS
     if not path.is_file():
         raise StoreError(f"{made.path}: a {made.record.stage} artifact has no {PROMPTS}; check the input")
-    prompts = _Prompts(path, selection_of(asked, lambda: stream_rows(path, Prompt)))
+    prompts = _Prompts(path, selection_of(asked, lambda: each_row(path, Prompt)))
     for reason, num in prompts.left_out.items():
         count(f"left out: prompts {reason}", num)
     spoken_of: set[int] = set()
@@ -53,41 +50,6 @@ def items_of_artifact(made: Artifact, asked: Selected, count: Count) -> Iterator
     for key in prompts.places:
         if key not in spoken_of and (prompt := prompts.get(key)) is not None:
             yield Item(prompt)
-
-
-def stream_rows(path: Path, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
-    """Yield the rows of a file of JSON lines that tutelage wrote, one at a time.
-
-    Raises:
-        DataError: names the line that is not a valid `kind`.
-    """
-    for _, row in _located(path, kind):
-        yield row
-
-
-def _located(path: Path, kind: type[AnyRecord]) -> Iterator[tuple[int, AnyRecord]]:
-    """Yield (byte where the line begins, row)."""
-    try:
-        with path.open("rb") as file:
-            at = 0
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield at, _row(f"{path}, line {number}", line, kind)
-                at += len(line)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _row(where: str, line: bytes, kind: type[AnyRecord]) -> AnyRecord:
-    try:
-        try:
-            return kind.model_validate_json(line)
-        except ValidationError as error:
-            if error.errors(include_url=False)[0]["type"] != "json_invalid":
-                raise
-            return kind.model_validate(json.loads(line))  # pydantic's parser takes no lone surrogate
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not a valid {kind.__name__}: {brief(error)}") from None
 
 
 def _key(prompt_id: str) -> int:
@@ -106,7 +68,7 @@ class _Prompts:
         self.places: dict[int, int] = {}
         self.left_out: Counter[str] = Counter()
         """How many prompts are not asked for, by the reason."""
-        for at, prompt in _located(path, Prompt):
+        for at, prompt in placed_rows(path, Prompt):
             reason = selection.refuses(prompt)
             self.places[_key(prompt.id)] = at if reason is None else _NOT_TAKEN
             if reason is not None:
@@ -120,21 +82,20 @@ class _Prompts:
 
     def _read(self, at: int) -> Prompt:
         with self.path.open("rb") as file:
-            file.seek(at)
-            return _row(str(self.path), file.readline(), Prompt)
+            return row_at(file, at, Prompt)
 
 
 def _rows(made: Artifact) -> Iterator[tuple[str, Completion | Verdict]]:
     """Yield (prompt id, what is said about it)."""
     if (path := made.path / COMPLETIONS).is_file():
-        for completion in stream_rows(path, Completion):
+        for completion in each_row(path, Completion):
             yield completion.prompt_id, completion
     if (path := made.path / VERDICTS).is_file():
-        for verdict in stream_rows(path, Verdict):
+        for verdict in each_row(path, Verdict):
             yield verdict.pair.prompt_id, verdict
     if (path := made.path / PREFERENCES).is_file():
         critic = f"{made.record.stage}-{made.record.fingerprint[:8]}"
-        for preference in stream_rows(path, Preference):
+        for preference in each_row(path, Preference):
             yield preference.prompt_id, _verdict_of(preference, critic)
 
 

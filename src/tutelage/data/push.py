@@ -37,7 +37,8 @@ def push(
         counts: Counter[str] = Counter()
         num = write_rows(Path(folder, FILE), written(counts))
         if num == 0:
-            raise DataError(f"{rows.path}: nothing in it can be written as {form.name}; {dict(counts)}")
+            why = "; ".join(f"{n:,} {what}" for what, n in counts.items() if n) or "it has no rows"
+            raise DataError(f"{rows.path}: nothing in it can be written as {form.name}: {why}")
         Path(folder, "README.md").write_text(card(Path(folder, FILE), rows, form, num, counts), "utf-8")
         hub = HfApi(library_name="tutelage")
         try:

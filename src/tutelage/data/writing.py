@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ def write_rows(path: Path, rows: Iterable[Row], container: str = "rows") -> int:
 
     Raises:
         ConfigError: the name says none of them, or one that cannot hold these rows.
-        DataError: a row has other fields than the first one, in a table.
+        DataError: a table cannot hold a row: other fields than the first one has, half a character, a list in .csv.
         MissingExtraError: Parquet without pyarrow.
     """
     suffix = Path(path.name.removesuffix(".gz")).suffix
@@ -106,13 +105,14 @@ def _write_csv(file: TextIO, rows: Iterable[Row]) -> int:
             names = list(row)
             writer.writerow(names)
         _check_fields(num, row, names)
-        writer.writerow([_cell(row[name]) for name in names])
+        if nested := next((name for name, value in row.items() if isinstance(value, list | dict)), None):
+            # as JSON in a cell, whoever reads it would take it for the text
+            raise DataError(f"row {num}: {nested} is a list, and .csv holds texts; write .jsonl, .json or .parquet")
+        try:
+            writer.writerow(row.values())
+        except UnicodeEncodeError as error:
+            raise DataError(f"row {num}: .csv cannot hold half a character ({error}); write .jsonl") from None
     return num
-
-
-def _cell(value: Any) -> Any:
-    """A list or an object as JSON, since a cell holds one text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def _check_fields(num: int, row: Row, names: list[str]) -> None:

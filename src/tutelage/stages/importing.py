@@ -51,7 +51,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         for item in read_items(rows, work.count, config.skip_bad):
             kept.add(item)
     if not kept.prompts:
-        raise DataError(f"{rows.path}: holds no usable row; {dict(work.counts)}")
+        why = "; ".join(f"{num:,} {what}" for what, num in work.counts.items() if num)
+        raise DataError(f"{rows.path}: holds no usable row{rows.asked_for()}: {why or 'it is empty'}")
     for name in (COMPLETIONS, VERDICTS):
         if not work.counts.get(name.removesuffix(".jsonl")):
             (work.path / name).unlink()

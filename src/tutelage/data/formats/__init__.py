@@ -27,7 +27,7 @@ from tutelage.data.formats import (
     ultrafeedback,
     wikitext,
 )
-from tutelage.data.formats.item import Format, Row
+from tutelage.data.formats.item import Format, Row, shown
 from tutelage.errors import ConfigError, DataError
 
 _FORMATS = (
@@ -82,6 +82,11 @@ def recognise(path: Path | str, row: Row) -> Format:
     if found:
         names = " or ".join(f"format={f.name}" for f in found)
         raise DataError(f"{path}: the first row (fields: {fields}) could be read in several ways; give {names}")
+    if row.keys() == {completions.KEY, completions.VALUE} and str(path).endswith((".json", ".json.gz")):
+        raise DataError(
+            f"{path}: is one JSON object, and the value of its first key is no list of completions but "
+            f"{shown(row[completions.VALUE])}; expected {{prompt: [completion, ...]}}, or a list of rows"
+        )
     if any(len(str(name)) > _LONGEST_NAME for name in row):
         raise DataError(
             f"{path}: what should be names of fields is text ({fields[:60]}...); the file seems to have no line with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tutelage.data.formats.item import Count, Format, Item, Options, Row, each, one_turn, text_of
-from tutelage.data.formats.plain import NOT_PLAIN, author_of
+from tutelage.data.formats.plain import NOT_PLAIN, author_of, with_input
 from tutelage.records import Completion
 
 SEVERAL = "not written: conversations, of which the format holds one turn"
@@ -14,7 +14,7 @@ SEVERAL = "not written: conversations, of which the format holds one turn"
 def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     text = text_of(where, row, "instruction")
     if row.get("input") is not None:
-        text = "\n\n".join(part for part in (text, text_of(where, row, "input")) if part)
+        text = with_input(text, text_of(where, row, "input"))
     prompt = one_turn(text, options)
     if "output" not in row:
         yield Item(prompt)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from tutelage.data.alpaca_eval import preference_field, text_field
 from tutelage.data.formats.item import Count, Format, Item, Options, Row, each, judged, name_of
-from tutelage.data.formats.turns import instruction_of, number_of
+from tutelage.data.formats.plain import read_prompt
+from tutelage.data.formats.turns import number_of
 from tutelage.errors import DataError
 from tutelage.records import Completion, Outcome
 
@@ -22,7 +23,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
     baseline, policy = (text_field(where, row, f"output_{i}") for i in (1, 2))
     preference = preference_field(where, row)
     gap = _gap(where, row)
-    prompt = instruction_of(where, row, options)
+    prompt = read_prompt(where, row, options)
     left, right = (
         Completion(prompt_id=prompt.id, author=options.author or name_of(row.get(f"generator_{i}")), text=text)
         for i, text in ((2, policy), (1, baseline))

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from tutelage.disk import visible
 from tutelage.errors import DataError
 from tutelage.records import Completion, Message, Outcome, Pair, Prompt, Role, Verdict
 
@@ -113,7 +114,7 @@ def each(
             except DataError as error:
                 if not options.skip_bad:
                     raise
-                said = str(error).removeprefix(where + ": ")[:120]
+                said = visible(str(error).removeprefix(where + ": "))[:120]
                 if said not in reasons and len(reasons) == MOST_REASONS:
                     said = "cannot be read for yet another reason"
                 else:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tutelage.data.formats.item import UNKNOWN, Format, Item, Options, Row, Skip, each, judged, name_of, shown
-from tutelage.data.formats.turns import instruction_of
+from tutelage.data.formats.plain import read_prompt
 from tutelage.errors import DataError
 from tutelage.records import Completion, Outcome
 
@@ -31,7 +31,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
         raise Skip("a response is no text but true or false")
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"{where}: expected the texts response1 and response2, found {shown(texts)}")
-    prompt = instruction_of(where, row, options)
+    prompt = read_prompt(where, row, options)
     left, right = (
         Completion(prompt_id=prompt.id, author=author, text=str(text))
         for author, text in zip(_authors(row, options), texts, strict=True)

@@ -19,6 +19,7 @@ from tutelage.data.formats.item import (
     one_turn,
     prompt_of,
     shown,
+    text_of,
 )
 from tutelage.errors import DataError
 from tutelage.records import Completion, Prompt
@@ -30,18 +31,26 @@ AUTHOR = ("author", "generator", "teacher")
 
 
 def read_prompt(where: str, row: Row, options: Options) -> Prompt:
-    """Return the prompt of a row: a text, or a list of messages.
+    """Return the prompt of a row: a text, or a list of messages; of `instruction`, with what `input` gives to it.
 
     Raises:
         Skip: it is of no use.
         DataError: there is none, or it is something else.
     """
-    value = field_of(where, row, options.columns.get("prompt"), PROMPT, "prompt_field")
+    name = options.columns.get("prompt")
+    value = field_of(where, row, name, PROMPT, "prompt_field")
     if isinstance(value, str):
+        if name is None and "prompt" not in row and row.get("input") is not None:
+            value = with_input(value, text_of(where, row, "input"))
         return one_turn(value, options)
     if not isinstance(value, list | tuple):
         raise DataError(f"{where}: a prompt is a text or a list of messages, and no {shown(value)}")
     return prompt_of(messages_of(where, value), options)
+
+
+def with_input(instruction: str, given: str) -> str:
+    """Return the text of a prompt: what is given to an instruction stands a blank line below it."""
+    return "\n\n".join(part for part in (instruction, given) if part)
 
 
 def field_of(where: str, row: Row, name: str | None, names: tuple[str, ...], setting: str) -> Any:

@@ -24,7 +24,7 @@ from tutelage.data.formats.item import (
     shown,
     text_of,
 )
-from tutelage.data.formats.turns import instruction_of, with_input
+from tutelage.data.formats.plain import read_prompt, with_input
 from tutelage.errors import DataError
 from tutelage.records import Completion, Outcome, Prompt
 
@@ -50,7 +50,7 @@ def _read_row(where: str, row: Row, options: Options, count: Count) -> Iterator[
             else:
                 yield _item(prompt, better, worse, "LEFT", "the first of two", options)
         return
-    prompt = instruction_of(where, row, options)
+    prompt = read_prompt(where, row, options)
     said = text_of(where, row, "preference").strip()
     if said not in _OUTCOMES:
         raise DataError(f"{where}: expected a preference (a), (b) or equal, found {shown(said)}")

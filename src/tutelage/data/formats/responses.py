@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tutelage.data.formats.item import UNKNOWN, Count, Format, Item, Options, Row, Skip, each, shown
-from tutelage.data.formats.turns import instruction_of
+from tutelage.data.formats.plain import read_prompt
 from tutelage.errors import DataError
 from tutelage.records import Completion
 
@@ -19,7 +19,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
         raise DataError(f"{where}: expected responses, a list of texts, found {shown(texts)}")
     if not texts:
         raise Skip("no responses")
-    prompt = instruction_of(where, row, options)
+    prompt = read_prompt(where, row, options)
     author = options.author or UNKNOWN
     yield Item(prompt, tuple(Completion(prompt_id=prompt.id, author=author, text=text) for text in texts))
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from tutelage.data.formats.hh import is_hh
 from tutelage.data.formats.item import UNKNOWN, Count, Format, Item, Options, Row, decided, each, preferred
-from tutelage.data.formats.plain import PROMPT, field_of
-from tutelage.data.formats.turns import instruction_of, last_turn, split_prompt
+from tutelage.data.formats.plain import PROMPT, field_of, read_prompt
+from tutelage.data.formats.turns import last_turn, split_prompt
 from tutelage.data.formats.ultrafeedback import is_ultrafeedback
 from tutelage.errors import DataError
 from tutelage.records import Message
@@ -22,7 +22,7 @@ def _read(where: str, row: Row, options: Options) -> Iterator[Item]:
         field_of(where, row, names.get(name), (name,), f"{name}_field") for name in ("chosen", "rejected")
     )
     if "prompt" in names or any(name in row for name in PROMPT):
-        prompt = instruction_of(where, row, options)
+        prompt = read_prompt(where, row, options)
         better, worse = (last_turn(where, value, prompt) for value in (chosen, rejected))
     elif isinstance(chosen, str) or isinstance(rejected, str):
         raise DataError(

@@ -1,4 +1,4 @@
-"""What several formats have in common: prompts in two fields, and completions inside a conversation."""
+"""What several formats have in common: completions inside a conversation, and numbers."""
 
 from __future__ import annotations
 
@@ -6,27 +6,9 @@ import math
 from itertools import takewhile
 from typing import Any
 
-from tutelage.data.formats.item import Options, Row, Skip, messages_of, one_turn, prompt_of, shown, text_of
-from tutelage.data.formats.plain import read_prompt
+from tutelage.data.formats.item import Options, Row, Skip, messages_of, prompt_of, shown
 from tutelage.errors import DataError
 from tutelage.records import Prompt
-
-
-def instruction_of(where: str, row: Row, options: Options) -> Prompt:
-    """Return the prompt of a row, which may be `instruction` and `input`: the latter after a blank line, if any.
-
-    Raises:
-        Skip: it is of no use.
-        DataError: there is none, or it is something else.
-    """
-    if "prompt" in options.columns or not {"instruction", "input"} <= row.keys() or not row["input"]:
-        return read_prompt(where, row, options)
-    return one_turn(with_input(text_of(where, row, "instruction"), text_of(where, row, "input")), options)
-
-
-def with_input(instruction: str, given: str) -> str:
-    """Return the text of a prompt: what is given to an instruction stands a blank line below it."""
-    return "\n\n".join(part for part in (instruction, given) if part)
 
 
 def last_turn(where: str, value: Any, prompt: Prompt) -> str:
