@@ -293,15 +293,17 @@ def _action(
     command: str, actions: Mapping[str, tuple[Any, Callable[[Any], object]]], words: list[str], wants_help: bool
 ) -> None:
     """Run one of a command's actions: the first word names it, the others are its settings."""
-    from tutelage.config import build, merge_words
+    from tutelage.config import build, merge_words, nearest
     from tutelage.help import group_help
 
     name = words[0] if words else ""
-    if name not in actions or wants_help:
+    if name not in actions and not wants_help:
+        near = nearest(name, list(actions))
+        known = ", ".join(actions)
+        raise ConfigError(f"tutelage {command}: expected one of {known}{near} (--help says what they take)")
+    if wants_help:
         for each, (config, _) in actions.items() if name not in actions else [(name, actions[name])]:
             print(group_help(config, f"tutelage {command} {each} [key=value ...]"), end="\n\n")
-        if not wants_help:
-            raise ConfigError(f"tutelage {command}: expected one of {', '.join(actions)}")
         return
     config, act = actions[name]
     print(act(build(config, merge_words(config, {}, words[1:]), f"tutelage {command} {name}")))
