@@ -59,12 +59,13 @@ def export(config: ExportConfig) -> str:
     counts: Counter[str] = Counter()
     said = []
     if config.out is not None:
-        if config.out.exists():
-            raise ConfigError(f"{config.out}: is there already; give another name, or remove it")
+        note = config.out.with_name(config.out.name + ".md")
+        for path in (config.out, note):
+            if path.exists():
+                raise ConfigError(f"{path}: is there already; give another name, or remove it")
         with disk_errors(config.out):
             num = write_rows(config.out, _rows(config, form, counts), form.container)
             _check_some(config, num, counts, config.out)
-            note = config.out.with_name(config.out.name + ".md")
             write_atomically(note, card(config.out, config.rows, form, num, counts))
         said.append(f"{config.out}: {num:,} rows in the format {form.name}; {note.name} says where they are from")
     if config.push is not None:
