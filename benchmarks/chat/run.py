@@ -2,7 +2,7 @@
 
     python benchmarks/chat/run.py [--quick] [--full] [--turns N] [throughput scaling pairs rerun]
 
-Prints one Markdown table per benchmark. `peers.py` makes the environments of the peers; a peer that is not
+Prints one Markdown table per benchmark. `../peers.py` makes the environments of the peers; a peer that is not
 installed is named and left out. See benchmarks/README.md.
 """
 
@@ -29,7 +29,7 @@ SDKS = (
 )
 ALPACA_EVAL = Client("alpaca_eval", "client_alpaca_eval.py", "pairs", "alpaca_eval", "alpaca_eval")
 
-NOT_INSTALLED = "not measured (not installed: `python benchmarks/chat/peers.py`)"
+NOT_INSTALLED = "not measured (not installed: `python benchmarks/peers.py chat`)"
 NOT_FULL = "not measured (more than 20 minutes: `--full`)"
 
 

@@ -1,6 +1,6 @@
 """alpaca_eval's side: annotate the pairs of two model_outputs.json with one of its evaluators, write the rows.
 
-Runs in the environment that `benchmarks/chat/peers.py` makes: ask_alpaca_eval.py URL EVALUATOR OUTPUTS REFERENCE OUT
+Runs in the environment that `benchmarks/peers.py chat` makes: ask_alpaca_eval.py URL EVALUATOR OUTPUTS REFERENCE OUT
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/critic/same_as_alpaca_eval.py OUTPUTS REFERENCE [--python PEER] [evaluator ...]
 
 OUTPUTS and REFERENCE are model_outputs.json files (.gz too); PEER is the Python of an environment with alpaca_eval
-(`benchmarks/chat/peers.py` makes one). Exit status 1 if any annotation differs.
+(`benchmarks/peers.py chat` makes one). Exit status 1 if any annotation differs.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/data/read.py [--gigabytes 2] [--turns 1] [--layout indented|compact|lines] [--only WAY,WAY]
 
-Prints a Markdown table. `peers.py` makes the environment of the others; those that are not there are left out.
+Prints a Markdown table. `../peers.py` makes the environment of the others; those that are not there are left out.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def table(runs: dict[str, list[Run]], megabytes: float) -> str:
     for way, found in runs.items():
         if not found:
             lines.append(
-                f"| {NAMES[way]} | not measured (not installed: `python benchmarks/data/peers.py`) | | | | | |"
+                f"| {NAMES[way]} | not measured (not installed: `python benchmarks/peers.py data`) | | | | | |"
             )
             continue
         share = f"{cpu[fastest] / cpu[way]:.2f}" if fastest else ""

@@ -2,7 +2,7 @@
 
     python benchmarks/train/run.py [--tiny] [--turns N] [--threads N] [--only dpo1,dpo3,sft,memory,mfu,bf16] [--gpu]
 
-Prints one Markdown table per benchmark. `peers.py` makes TRL's environment; if it is not there, TRL is named and
+Prints one Markdown table per benchmark. `../peers.py` makes TRL's environment; if it is not there, TRL is named and
 left out. See benchmarks/README.md.
 """
 
@@ -25,7 +25,7 @@ NAMES = {
     "trl_defaults": "TRL, defaults",
     "trl_packing": "TRL, packing",
 }
-NOT_INSTALLED = "not measured (not installed: `python benchmarks/train/peers.py`)"
+NOT_INSTALLED = "not measured (not installed: `python benchmarks/peers.py train`)"
 OUT_OF_MEMORY = "not measured (out of memory)"
 NO_GPU = "not measured (no GPU)"
 SAME_IN_BF16 = 0.05
