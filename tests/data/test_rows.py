@@ -183,6 +183,12 @@ def test_a_field_that_the_format_does_not_ask_for_is_one_error(file: Callable[..
         prompts_in(path, format="sharegpt", prompt_field="question")
 
 
+def test_a_preference_among_prompts_is_not_read_as_a_prompt_alone(file: Callable[..., Path]) -> None:
+    path = file(lines(GOOD, GOOD | {"chosen": "Red.", "rejected": "Blue."}))
+    with pytest.raises(DataError, match=r"line 2: holds a preference .*; give format=trl_preference"):
+        prompts_in(path)
+
+
 def test_the_two_fields_of_an_alpaca_row_are_not_read_as_one_half(file: Callable[..., Path]) -> None:
     path = file(lines({"instruction": "Translate.", "input": "Hallo", "output": "Hello"}))
     assert prompts_in(path)[0][0].text == "Translate.\n\nHallo"

@@ -81,6 +81,11 @@ def read_row(where: str, row: Row, options: Options) -> Iterator[Item]:
         Skip: the row is of no use.
         DataError: a field is missing, or holds something else.
     """
+    if "chosen" in row and "rejected" in row:
+        raise DataError(
+            f"{where}: holds a preference (chosen and rejected) among rows of one completion or none; give "
+            "format=trl_preference, or take the file apart"
+        )
     prompt = read_prompt(where, row, options)
     name = options.columns.get("completion")
     if name is None and not any(c in row for c in COMPLETION):
