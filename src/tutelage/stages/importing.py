@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TextIO
 
 from pydantic import Field
@@ -13,6 +12,7 @@ from tutelage.config import Group, StageConfig
 from tutelage.data.formats.item import Item
 from tutelage.data.reading import format_of, read_items
 from tutelage.data.rows import COMPLETIONS, PROMPTS, Numbered
+from tutelage.data.writing import whole
 from tutelage.disk import dump_json
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Source
@@ -47,7 +47,9 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     say(f"  format: {found.name} ({found.says})")
     with ExitStack() as stack:
         names = (PROMPTS, COMPLETIONS, VERDICTS)
-        kept = _Kept({name: stack.enter_context(_whole(work.path / name)) for name in names}, work)
+        paths = {name: stack.enter_context(whole(work.path / name)) for name in names}
+        files = {name: stack.enter_context(path.open("w", encoding="utf-8")) for name, path in paths.items()}
+        kept = _Kept(files, work)
         for item in read_items(rows, work.count, config.skip_bad):
             kept.add(item)
     if not kept.prompts:
@@ -100,18 +102,6 @@ def _is_new(name: str, known: set[int]) -> bool:
         return False
     known.add(number)
     return True
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """Lend a file that takes the place of `path` once everything is written; after an error it is not there."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 STAGE = Stage("import", Config, Inputs, body)
