@@ -31,12 +31,12 @@ demo: setup
 	$(BIN)/tutelage demo out=demo
 
 test: setup
-	@echo "test: all tests on three processes, as some only wait; a few minutes"
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	@echo "test: all tests on two processes; a few minutes"
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 	@echo "test: passed"
 
 quick: setup
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 check: setup
 	$(BIN)/ruff format --check .
