@@ -343,7 +343,7 @@ def one_of_two(rank: int, folder: Path, port: int) -> None:
     trained(folder / "two", scorer, **once)
     save_checkpoint(scorer, load_encoder(base), folder / "two/checkpoint")
     save_adapter(scorer, base.folder(), folder / "two/adapter")
-    torch.distributed.destroy_process_group()
+    tiny.leave()
 
 
 @pytest.mark.slow

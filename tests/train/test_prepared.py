@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import normalizers, pre_tokenizers
 
-from tiny import CHATML, byte_level, model, sentencepiece_like
+from tiny import CHATML, byte_level, leave, model, sentencepiece_like
 from tutelage.data.normal import group_of
 from tutelage.errors import DataError, StoreError
 from tutelage.inputs import Finished
@@ -459,7 +459,7 @@ def one_of_two(rank: int, folder: Path, port: int) -> None:
     with pytest.raises(DataError, match="line 7"):
         prepare(folder, {"other": 1}, encoder(), refused, 2, lambda what, num: None)
     (folder / f"done-{rank}").touch()
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def test_of_several_processes_the_first_prepares_and_all_map_the_same_files(tmp_path: Path) -> None:
