@@ -7,6 +7,7 @@
     ├── ModelError                 a model folder or checkpoint cannot be used as it is
     ├── TrainingError              training cannot go on (a loss that is not a number, nothing to train on)
     ├── CriticError                too many of a critic's replies could not be read as verdicts
+    ├── StudyError                 a study's folder or arms are not what they have to be
     ├── MissingExtraError          an optional dependency is not installed
     └── ChatError                  talking to a model over an API failed
         ├── AuthenticationError    401, 403: the key is missing, wrong or not allowed
@@ -46,6 +47,10 @@ class TrainingError(TutelageError):
 
 class CriticError(TutelageError):
     """Too many of a critic's replies could not be read as verdicts."""
+
+
+class StudyError(TutelageError):
+    """A study's folder is of another version or another study, or some of its arms are unfinished."""
 
 
 class MissingExtraError(TutelageError):

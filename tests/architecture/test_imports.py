@@ -42,16 +42,33 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": FOUNDATION | {"data"},
     "train": FOUNDATION,
     "generate": FOUNDATION | {"train"},
-    "report": {"errors", "extras", "records", "disk", "store", "progress"},
+    "findings": {"errors", "records", "disk"},
+    "report": {"errors", "extras", "records", "disk", "store", "progress", "findings"},
+    "bandit": FOUNDATION | {"measure", "report"},
     "miniature": FOUNDATION | {"data", "critic", "chat"},
     "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature", "report"},
     "pipeline": FOUNDATION | {"data", "chat", "measure", "stages"},
     "estimate": FOUNDATION | {"data", "chat", "generate", "stages", "pipeline"},
     "help": FOUNDATION | {"stages"},
     "demo": FOUNDATION | {"data", "chat", "measure", "generate", "miniature", "report", "stages", "pipeline"},
+    "study": FOUNDATION
+    | {
+        "findings",
+        "data",
+        "chat",
+        "critic",
+        "measure",
+        "generate",
+        "miniature",
+        "report",
+        "stages",
+        "pipeline",
+        "estimate",
+    },
     "__main__": {"cli"},
     "cli": FOUNDATION
-    | {"chat", "data", "train", "stages", "pipeline", "estimate", "demo", "help", "measure", "miniature", "report"},
+    | {"chat", "data", "train", "stages", "pipeline", "estimate", "demo", "help", "measure", "miniature", "report"}
+    | {"bandit", "study"},
 }
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
 TORCH_AT_THE_HEAD = ("train/", "generate/", "miniature/build.py", "miniature/probe.py")
