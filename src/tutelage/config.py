@@ -96,14 +96,23 @@ def group_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
+def entries_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the group class of the entries that `field` holds by names of the user's, or None if it holds none."""
+    if typing.get_origin(field.annotation) is not dict:
+        return None
+    entry = typing.get_args(field.annotation)[1]
+    return entry if isinstance(entry, type) and issubclass(entry, Group) else None
+
+
 def fields_of(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield (dotted key, field) of every plain setting in `cls`, groups opened."""
+    """Yield (dotted key, field) of every plain setting in `cls`, groups opened; NAME stands for a user's name."""
     for name, field in cls.model_fields.items():
-        inner = group_of(field)
-        if inner is None:
-            yield prefix + name, field
-        else:
+        if (inner := group_of(field)) is not None:
             yield from fields_of(inner, f"{prefix}{name}.")
+        elif (entry := entries_of(field)) is not None:
+            yield from fields_of(entry, f"{prefix}{name}.NAME.")
+        else:
+            yield prefix + name, field
 
 
 def runtime_keys(cls: type[BaseModel]) -> set[str]:
@@ -146,9 +155,9 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
     """Replace preset names and shorthands by the settings they stand for, in groups at any depth."""
     group, shorthand = getattr(cls, "preset_group", None), getattr(cls, "shorthand", None)
     if isinstance(value, str):
-        if shorthand and not (group and value in preset_names(group)):
-            return {shorthand: value}
-        return _expand(cls, _preset(cls, value, key), key)
+        if not shorthand or (group and value in preset_names(group)):
+            return _expand(cls, _preset(cls, value, key), key)
+        value = {shorthand: value}
     if type(value) is int and shorthand and cls.model_fields[shorthand].annotation is int:
         return {shorthand: value}  # lora: 16, in a recipe
     if isinstance(value, list) and shorthand and typing.get_origin(cls.model_fields[shorthand].annotation) is tuple:
@@ -163,6 +172,10 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
         inner = group_of(field)
         if inner is not None and tree.get(name) is not None:
             tree[name] = _expand(inner, tree[name], f"{key}.{name}" if key else name)
+        entry = entries_of(field)
+        if entry is not None and isinstance(tree.get(name), dict):
+            where = f"{key}.{name}" if key else name
+            tree[name] = {each: _expand(entry, value, f"{where}.{each}") for each, value in tree[name].items()}
     return tree
 
 
@@ -231,13 +244,18 @@ def _group_at(cls: type[BaseModel], key: str) -> type[BaseModel] | None:
         ConfigError: `key` goes into a single setting as if it were a group.
     """
     inner: type[BaseModel] | None = cls
+    entry: type[BaseModel] | None = None
     parts = key.split(".")
     for place, part in enumerate(parts):
+        if entry is not None:  # the part is a name of the user's
+            inner, entry = entry, None
+            continue
         if inner is None:
             raise ConfigError(f"{key}: unknown key; {'.'.join(parts[:place])} is a single setting")
         if part not in inner.model_fields:
             return None
-        inner = group_of(inner.model_fields[part])
+        field = inner.model_fields[part]
+        inner, entry = group_of(field), entries_of(field)
     return inner
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tutelage.config import group_of, preset_names, unit_of
+from tutelage.config import entries_of, group_of, preset_names, unit_of
 from tutelage.stages import WHAT
 from tutelage.stages.base import Stage
 
@@ -37,6 +37,10 @@ def _fields(cls: type[BaseModel], prefix: str = "", base: BaseModel | None = Non
         default = getattr(base, name) if base is not None else field.get_default(call_default_factory=True)
         inner = group_of(field)
         key = prefix + name
+        if (entry := entries_of(field)) is not None:
+            says = f"{(field.description or '').rstrip('.')}. Each has: {', '.join(entry.model_fields)}."
+            yield from _wrap(f"  {key}.NAME=...", says)
+            continue
         if inner is None:
             yield from _line(key, field, default)
             continue
