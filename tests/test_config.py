@@ -426,6 +426,8 @@ def test_a_recipe_is_divided_by_a_split_or_by_shares_and_not_by_both(tmp_path: P
         ConfigError, match=r"split says which prompts are for what, and so does sft\.share, sample\.sh"
     ):
         recipe(tmp_path, RECIPE + "split: {}\n", "sft.share=[0,0.1]", "sample.share=[0.1,1]")
+    with pytest.raises(ConfigError, match=r"and so does teach\.share; leave one out"):
+        recipe(tmp_path, RECIPE + "split: {}\n", "teach.share=[0,0.1]")
     with pytest.raises(ConfigError, match=r"split\.sft: found 0; a road needs prompts for sft and for preferences"):
         recipe(tmp_path, RECIPE, "split.sft=0")
     with pytest.raises(ConfigError, match=r"split\.label: a recipe has one for all stages; give name instead"):

@@ -80,7 +80,8 @@ class Recipe(Group):
             return self
         if self.split.leakage != Leakage():
             raise ValueError("split.leakage: a recipe has one for all stages; give leakage instead")
-        if given := [f"{name}.share" for name in ("sft", "sample") if getattr(self, name).share != (0.0, 1.0)]:
+        stages = "teach", "sft", "sample"
+        if given := [f"{name}.share" for name in stages if getattr(self, name).share != (0.0, 1.0)]:
             raise ValueError(f"split says which prompts are for what, and so does {', '.join(given)}; leave one out")
         if missing := [f"split.{part}" for part in ("sft", "preference") if not getattr(self.split, part)]:
             raise ValueError(f"{' and '.join(missing)}: found 0; a road needs prompts for sft and for preferences")

@@ -10,9 +10,10 @@ import pytest
 
 from stub_server import StubServer
 from tutelage.chat import Endpoint
-from tutelage.errors import UnavailableError
-from tutelage.inputs import Prompts
-from tutelage.records import Completion
+from tutelage.data.share import OfPrompts
+from tutelage.errors import DataError, UnavailableError
+from tutelage.inputs import Prompts, Rows
+from tutelage.records import Completion, Prompt
 from tutelage.stages import teach
 from tutelage.store import Artifact
 
@@ -23,6 +24,10 @@ def run(tmp_path: Path, server: StubServer, prompts: list[str], **settings: Any)
     endpoint = Endpoint(provider="openai", model="stub", base_url=server.openai_url, max_retries=0)
     config = teach.Config(artifacts=tmp_path / "a", teacher=endpoint, **settings)
     return teach.run(config, teach.Inputs(prompts=Prompts(path=str(path))))
+
+
+def counted(made: Artifact) -> dict[str, int]:
+    return {what: num for what, num in made.record.counts.items() if num}
 
 
 def test_several_completions_of_a_prompt_have_seeds_of_their_own(tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ def test_the_system_message_goes_first_and_is_no_part_of_the_prompt(tmp_path: Pa
 def test_an_empty_completion_is_counted_and_dropped(tmp_path: Path) -> None:
     with StubServer(lambda messages: "" if messages[-1]["content"] == "b" else "fine") as server:
         made = run(tmp_path, server, ["a", "b", "c"])
-    assert made.record.counts == {"skipped: the completion is empty": 1, "completions": 2}
+    assert counted(made) == {"skipped: the completion is empty": 1, "completions": 2}
 
 
 def test_requests_that_fail_for_good_stop_the_stage_and_the_next_call_asks_only_for_them(tmp_path: Path) -> None:
@@ -66,7 +71,7 @@ def test_requests_that_fail_for_good_stop_the_stage_and_the_next_call_asks_only_
 def test_a_few_failures_are_allowed_if_asked_for_and_counted(tmp_path: Path) -> None:
     with StubServer(fault=lambda text, nth: "bad_request" if text == "b" else None) as server:
         made = run(tmp_path, server, ["a", "b", "c"], max_failures=0.5)
-    assert made.record.counts == {"requests failed": 1, "completions": 2}
+    assert counted(made) == {"requests failed": 1, "completions": 2}
 
 
 def test_the_bill_is_in_the_record(tmp_path: Path) -> None:
@@ -90,3 +95,54 @@ def test_an_anthropic_teacher_is_asked_in_its_own_words(tmp_path: Path, monkeypa
     assert (row.author, row.text, row.stop_reason) == ("stub", "fine", "stop")
     assert row.sampling.temperature is None  # the record says what was sent, not what was asked for
     assert b"secret" not in b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+
+
+# ---- a share of the prompts -------------------------------------------------------------------------
+
+MANY = [f"question {number}" for number in range(40)]
+
+
+def in_share(low: float, high: float) -> set[str]:
+    share = OfPrompts(share=(low, high), share_seed=3)
+    return {text for text in MANY if share.takes(Prompt.of(text))}
+
+
+def test_the_teacher_is_asked_about_the_share_and_the_rest_is_counted(tmp_path: Path) -> None:
+    with StubServer() as server:
+        made = run(tmp_path, server, MANY, share=(0, 0.3), share_seed=3)
+    inside = in_share(0, 0.3)
+    assert set(server.replied) == inside
+    assert {p.text for p in made.rows("prompts.jsonl", Prompt)} == inside
+    assert made.record.counts["left out: prompts outside the share"] == 40 - len(inside)
+
+
+def test_an_estimate_counts_the_share_alone(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in MANY))
+    endpoint = Endpoint(provider="openai", model="stub", base_url="http://localhost:1")
+    config = teach.Config(artifacts=tmp_path, teacher=endpoint, share=(0, 0.3), share_seed=3)
+    plan = teach.plan(config, teach.Inputs(prompts=Prompts(path=str(path))))
+    assert plan is not None
+    assert {r.messages[0].content for r in plan.requests} == in_share(0, 0.3)
+
+
+@pytest.mark.parametrize("with_prompts", [False, True])
+def test_completions_are_imported_of_the_share_alone(tmp_path: Path, with_prompts: bool) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": p, "completion": "yes", "author": "me"}) + "\n" for p in MANY))
+    prompts = Prompts(path=str(path)) if with_prompts else None
+    config = teach.Config(artifacts=tmp_path / "a", share=(0.3, 1), share_seed=3)
+    made = teach.run(config, teach.Inputs(completions=Rows(path=str(path)), prompts=prompts))
+    inside = in_share(0.3, 1)
+    assert {p.text for p in made.rows("prompts.jsonl", Prompt)} == inside
+    assert counted(made) == {
+        "left out: prompts outside the share": 40 - len(inside),
+        "skipped: completions of other prompts": 40 - len(inside),
+        "completions": len(inside),
+    }
+
+
+def test_a_share_without_prompts_is_told_before_anybody_is_asked(tmp_path: Path) -> None:
+    with StubServer() as server, pytest.raises(DataError, match=r"prompts\.jsonl: no prompt falls into the share"):
+        run(tmp_path, server, ["a"], share=(0, 1e-9))
+    assert not server.requests

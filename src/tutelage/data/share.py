@@ -5,13 +5,14 @@ What is drawn is a group: conversations that begin alike (`normal.group_of`) are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from tutelage.config import Group
 from tutelage.data.normal import group_of
+from tutelage.errors import DataError
 from tutelage.records import Prompt, digest
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ class OfPrompts(Group):
     def takes(self, prompt: Prompt) -> bool:
         """True if the prompt belongs to this part; all conversations that begin as it does then do."""
         return in_share(group_of(prompt), self.share, self.share_seed)
+
+    def part_of(self, prompts: Sequence[Prompt], path: str, count: Callable[[str, int], None]) -> list[Prompt]:
+        """Return the prompts that belong to this part; those that do not are counted.
+
+        Raises:
+            DataError: none of the prompts of `path` does.
+        """
+        kept = [p for p in prompts if self.takes(p)]
+        count("left out: prompts outside the share", len(prompts) - len(kept))
+        if not kept:
+            raise DataError(f"{path}: no prompt falls into the share {list(self.share)}")
+        return kept
 
 
 def position(group: str, seed: int | str) -> float:

@@ -7,7 +7,6 @@ from pydantic import Field
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_prompts
 from tutelage.data.share import OfPrompts
-from tutelage.errors import DataError
 from tutelage.extras import require
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts
@@ -35,12 +34,8 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     require("train", "tutelage sample")
     from tutelage.generate.sample import sample
 
-    every = read_prompts(inputs.prompts, work.count)
-    prompts = [p for p in every if config.takes(p)]
-    work.count("left out: prompts outside the share", len(every) - len(prompts))
+    prompts = config.part_of(read_prompts(inputs.prompts, work.count), inputs.prompts.path, work.count)
     work.count("prompts", len(prompts))
-    if not prompts:
-        raise DataError(f"{inputs.prompts.path}: no prompt falls into the share {list(config.share)}")
     completions = sample(inputs.model, prompts, config, config.num_samples, work)
     kept = {c.prompt_id for c in completions}
     work.write(PROMPTS, [p for p in prompts if p.id in kept])

@@ -7,6 +7,7 @@ from pydantic import Field
 from tutelage.chat import ChatReply, ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
+from tutelage.data.share import OfPrompts
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import Prompts, Rows
 from tutelage.records import Bill, Completion, Message, Prompt, Sampling, Usage
@@ -20,8 +21,8 @@ NOBODY = (
 )
 
 
-class Config(StageConfig, Asking):
-    """Who teaches, and how it is asked."""
+class Config(StageConfig, Asking, OfPrompts):
+    """Who teaches, how it is asked, and about which part of the prompts."""
 
     teacher: Endpoint | None = Field(None, description="the model that writes the completions; null: import")
     system: str | None = Field(None, description="system message before every prompt")
@@ -49,7 +50,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     else:
         if config.teacher is None or inputs.prompts is None:
             raise ConfigError(NOBODY)
-        prompts = read_prompts(inputs.prompts, work.count)
+        prompts = config.part_of(read_prompts(inputs.prompts, work.count), inputs.prompts.path, work.count)
         completions, bill = _ask(config, config.teacher, prompts, work)
     if not completions:
         raise DataError(f"tutelage teach: no completion is left: {work.counts}")
@@ -66,16 +67,18 @@ def plan(config: Config, inputs: Inputs) -> Plan | None:
         return None
     if config.teacher is None or inputs.prompts is None:
         raise ConfigError(NOBODY)
-    prompts = read_prompts(inputs.prompts, lambda what, num: None)
+    quiet = lambda what, num: None  # noqa: E731 - the stage counts
+    prompts = config.part_of(read_prompts(inputs.prompts, quiet), inputs.prompts.path, quiet)
     return Plan(config.teacher, [request for _, _, request in requests_of(config, prompts)])
 
 
 def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], list[Completion]]:
     assert inputs.completions is not None
     prompts, completions = read_completions(inputs.completions, work.count, known_author=True)
-    if inputs.prompts is None:
-        return prompts, completions
-    wanted = read_prompts(inputs.prompts, work.count)
+    path = inputs.completions.path
+    if inputs.prompts is not None:
+        prompts, path = read_prompts(inputs.prompts, work.count), inputs.prompts.path
+    wanted = config.part_of(prompts, path, work.count)
     ids = {p.id for p in wanted}
     kept = [c for c in completions if c.prompt_id in ids]
     work.count("skipped: completions of other prompts", len(completions) - len(kept))
