@@ -358,6 +358,13 @@ def test_only_the_prompts_of_preferences_are_kept(labelled: World) -> None:
     assert [c.text for c in chosen.rows("completions.jsonl", Completion)] == ["a"]
 
 
+def test_the_best_of_each_prompt_follows_the_drawn_labels(labelled: World) -> None:
+    made = chosen_from(labelled(*(verdict("a > b", prompt=p.id) for p in PROMPTS)), shuffled=True)
+    drawn = [p.chosen.text for p in made.rows("preferences.jsonl", Preference)]
+    assert {*drawn} == {"a", "b"}
+    assert [c.text for c in made.rows("completions.jsonl", Completion)] == drawn
+
+
 def test_sft_trains_on_the_best_of_n_that_prefer_leaves(labelled: World, tmp_path: Path) -> None:
     saids = ("a > b", "c > a", "c > b")
     made = labelled(*(verdict(said, prompt=p.id) for p in PROMPTS for said in saids))

@@ -53,6 +53,12 @@ class Choosing(Group):
         description="probability: a preference weighs 2p - 1 in training, where p is how probable the critic finds "
         "it (the mean over verdicts on the same texts)",
     )
+    shuffled: bool = Field(
+        False,
+        description="control: which of the two completions is called chosen is drawn by `seed`, whatever the critic "
+        "said. The pairs are the same, so training on them is just more steps; the best of each prompt, for sft, "
+        "follows the drawn labels",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of the draws")
 
     @field_validator("weights")
@@ -61,6 +67,15 @@ class Choosing(Group):
         if weights == "probability" and others.data.get("strategy") == "best_vs_worst":
             raise ValueError("needs strategy=all: best and worst may never have been compared with each other")
         return weights
+
+    @field_validator("shuffled")
+    @classmethod
+    def _has_no_probability(cls, shuffled: bool, others: ValidationInfo) -> bool:
+        if shuffled and others.data.get("weights") == "probability":
+            raise ValueError(
+                "needs weights=none: how probable the critic finds its label says nothing of a drawn one"
+            )
+        return shuffled
 
 
 # ---- verdicts that count ----------------------------------------------------------------------------
@@ -290,6 +305,20 @@ def _leaning(found: _Found, balance: str) -> tuple[object, bool | None]:
     return None, None if gap == 0 else gap > 0
 
 
+def _shuffled(preferences: Sequence[Preference], seed: int, count: Count) -> list[Preference]:
+    """Return the same pairs with labels that depend on `seed` and the texts alone."""
+    drawn = [p.model_copy(update=_drawn_label(p, seed)) for p in preferences]
+    count("labels drawn against the verdict", sum(d.id != p.id for d, p in zip(drawn, preferences, strict=True)))
+    return drawn
+
+
+def _drawn_label(preference: Preference, seed: int) -> dict[str, Completion]:
+    # in the order of their texts, so that the draw cannot know which of the two the critic chose
+    one, other = sorted((preference.chosen, preference.rejected), key=lambda c: c.text)
+    heads = int(digest([seed, "shuffled", preference.prompt_id, one.text, other.text]), 16) % 2
+    return {"chosen": one, "rejected": other} if heads else {"chosen": other, "rejected": one}
+
+
 # ---- all of it --------------------------------------------------------------------------------------
 
 
@@ -323,7 +352,8 @@ def preferences_of(verdicts: Sequence[Verdict], settings: Choosing, count: Count
         drawn = sorted(found, key=lambda f: f.place(settings.seed))[: settings.max_pairs]
         kept = {f.preference.id for f in drawn}
         found = [f for f in found if f.preference.id in kept]
-    return [f.preference for f in found]
+    preferences = [f.preference for f in found]
+    return _shuffled(preferences, settings.seed, count) if settings.shuffled else preferences
 
 
 def winners_of(preferences: Sequence[Preference], seed: int) -> list[Completion]:
