@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from tutelage.chat import Budget
+from tutelage.chat import Budget, Endpoint
 from tutelage.chat.prices import how_to_know
 from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.gate import apart
@@ -158,28 +158,28 @@ def run(recipe: Recipe) -> Road:
         made.append(artifact)
         return artifact
 
+    def asks(config: AnyAsking) -> AnyAsking:
+        return within(recipe.budget, recipe.name, config, made)
+
     check_models(recipe)
     split = divide(recipe)
     if split is not None:
         add(split)
     parts = parts_of(recipe, split)
     check_inputs(recipe, parts)
-    asking = within(recipe, of(recipe.teach), made)
-    taught = add(teach.run(asking, teach.Inputs(prompts=parts.taught, completions=recipe.completions)))
+    taught = add(
+        teach.run(asks(of(recipe.teach)), teach.Inputs(prompts=parts.taught, completions=recipe.completions))
+    )
     student = add(sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught))))
     sampled = add(sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=parts.sampled)))
-    labelled = add(label.run(within(recipe, of(recipe.label), made), label.Inputs(completions=rows(sampled))))
+    labelled = add(label.run(asks(of(recipe.label)), label.Inputs(completions=rows(sampled))))
     preferred = add(prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled))))
     policy = add(dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred))))
     if recipe.reward is not None:
         inputs = reward.Inputs(model=model(student), preferences=finished(preferred))
         add(reward.run(of(recipe.reward), inputs))
     before, after = (
-        add(
-            evaluate.run(
-                within(recipe, of(recipe.evaluate, suffix), made), evaluation_of(recipe, parts, model(trained))
-            )
-        )
+        add(evaluate.run(asks(of(recipe.evaluate, suffix)), evaluation_of(recipe, parts, model(trained))))
         for trained, suffix in ((student, "-sft"), (policy, "-dpo"))
     )
     if all((a.path / RECORD).stat().st_mtime < started for a in made):
@@ -227,18 +227,18 @@ def evaluation_of(recipe: Recipe, parts: Parts, policy: Model) -> evaluate.Input
     return evaluate.Inputs(model=policy, baseline=recipe.evaluation.baseline, prompts=parts.evaluated)
 
 
-def within(recipe: Recipe, config: AnyAsking, made: Sequence[Artifact]) -> AnyAsking:
-    """Return a stage's settings with no more budget than the road has left after `made`.
+def within(whole: Budget, whose: str, config: AnyAsking, made: Iterable[Artifact]) -> AnyAsking:
+    """Return a stage's settings with no more budget than `whose` work has left after `made`.
 
     Raises:
         ConfigError: what an earlier stage cost is unknown, so that nobody can say what is left.
     """
     bills = [artifact.record.bill for artifact in made if artifact.record.bill is not None]
     spent = Usage.total(usage for bill in bills for usage in (bill.paid, bill.lost))
-    whole, own = recipe.budget, config.budget
+    own = config.budget
     if whole.usd is not None and spent.dollars is None:
         raise ConfigError(
-            f"budget.usd: what earlier stages of {recipe.name} cost is unknown, since their model had no price when "
+            f"budget.usd: what earlier stages of {whose} cost is unknown, since their model had no price when "
             "they were made; use budget.tokens"
         )
     usd = None if whole.usd is None else max(0.0, whole.usd - (spent.dollars or 0.0))
@@ -257,10 +257,19 @@ def check_prices(recipe: Recipe) -> None:
     teacher = recipe.teach.teacher if recipe.completions is None else None
     asked = (recipe.teach, teacher), (recipe.label, recipe.label.critic), (recipe.evaluate, recipe.evaluate.judge)
     for config, endpoint in asked:
-        if endpoint is None or endpoint.provider == "miniature":
-            continue
-        if (recipe.budget.usd, config.budget.usd) != (None, None) and endpoint.known_price() is None:
-            raise ConfigError(f"budget.usd: {how_to_know(endpoint.model)}, or use budget.tokens")
+        check_price(recipe.budget, config, endpoint)
+
+
+def check_price(whole: Budget, config: Asking, endpoint: Endpoint | None) -> None:
+    """Refuse a budget in dollars, of the whole or of a stage, for a model without a price.
+
+    Raises:
+        ConfigError: names the model.
+    """
+    if endpoint is None or endpoint.provider == "miniature":
+        return
+    if (whole.usd, config.budget.usd) != (None, None) and endpoint.known_price() is None:
+        raise ConfigError(f"budget.usd: {how_to_know(endpoint.model)}, or use budget.tokens")
 
 
 def check_models(recipe: Recipe) -> None:

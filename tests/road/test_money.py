@@ -128,12 +128,12 @@ def test_what_cost_an_unknown_sum_leaves_no_budget_in_dollars_but_one_in_tokens(
     asking = recipe.label
     in_dollars = recipe.model_copy(update={"budget": Budget(usd=5)})
     with pytest.raises(ConfigError, match="cost is unknown"):
-        within(in_dollars, asking, made)
+        within(in_dollars.budget, "x", asking, made)
     in_tokens = recipe.model_copy(update={"budget": Budget(tokens=100)})
     paid = sum(server.billed_tokens())
-    assert within(in_tokens, asking, made).budget == Budget(tokens=100 - paid)
+    assert within(in_tokens.budget, "x", asking, made).budget == Budget(tokens=100 - paid)
     used_up = recipe.model_copy(update={"budget": Budget(tokens=1)})
-    assert within(used_up, asking, made).budget == Budget(tokens=0)
+    assert within(used_up.budget, "x", asking, made).budget == Budget(tokens=0)
 
 
 def bill_of(path: Path) -> Any:

@@ -162,7 +162,7 @@ def _what_went_wrong(job: Path, error: Any) -> BaseException:
     )
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """If the process that started us is killed, stop as on SIGTERM: save, end, and let go of the folder's lock.
 
     It is asked and not left to a signal of the kernel, as others of us may have ended before: then we wait for
@@ -177,7 +177,7 @@ def _end_with(parent: int) -> None:
 
 def run_job(run: Callable[[str, dict[str, Any], dict[str, Any]], object]) -> int:
     """Run the job of this process's folder; leave there what went wrong, for the process that started us."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     job, rank = Path(os.environ[JOB]), os.environ["RANK"]
     said = json.loads((job / "job.json").read_text("utf-8"))
     try:

@@ -135,6 +135,12 @@ class StudyRecipe(Group):
     seeds: tuple[int, ...] = Field(
         (0, 1, 2), min_length=1, description="each arm is trained once for each; of training, samples and orders"
     )
+    split_seed: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        description="of the order of prompts that fractions are taken in; the same for all arms",
+    )
     sft_fraction: float = Field(0.1, gt=0, lt=1, description="of the default arms: the paper's 10 %")
     arms: dict[str, Arm] = Field({}, description="by names of yours; none: the paper's comparison with its controls")
     comparisons: tuple[tuple[str, str], ...] = Field(
@@ -226,9 +232,9 @@ class StudyRecipe(Group):
 _ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
 _COMMON = {"label": "name", "artifacts": "artifacts"}
 _SET_BY_STUDY: Mapping[str, Mapping[str, str]] = {
-    "teach": _COMMON | {"teacher": "teachers", "share": "fraction of an arm"},
-    "sft": _COMMON | {"seed": "seeds", "share": "fraction of an arm"},
-    "sample": _COMMON | {"seed": "seeds", "share": "fraction of an arm"},
+    "teach": _COMMON | {"teacher": "teachers", "share": "fraction of an arm", "share_seed": "split_seed"},
+    "sft": _COMMON | {"seed": "seeds", "share": "fraction of an arm", "share_seed": "split_seed"},
+    "sample": _COMMON | {"seed": "seeds", "share": "fraction of an arm", "share_seed": "split_seed"},
     "label": _COMMON | {"critic": "critics", "seed": "seeds"},
     "prefer": _COMMON | {"seed": "seeds", "shuffled": "feedback: shuffled of an arm"},
     "dpo": _COMMON | {"seed": "seeds"},

@@ -162,7 +162,7 @@ class Graph:
 
     def _run(self, way: Way, seed: int) -> Run:
         share, seeded = (0.0, way.arm.fraction), {"seed": seed}
-        order = self.recipe.sft.share_seed
+        order = self.recipe.split_seed
         run: Run = {}
         run["teach"] = self._teach(way.teacher, {}, {"prompts": ("train", self.split)}, share=share, share_seed=order)
         run["sft"] = Task(
@@ -183,7 +183,7 @@ class Graph:
     def _feedback(self, way: Way, seed: int, run: Run, rest: tuple[float, float]) -> Task:
         """Add what an arm with feedback does after SFT; return the task that trains its policy."""
         seeded, student = {"seed": seed}, ("model", run["sft"])
-        drawn = self._of(way.sample, **seeded, share=rest, share_seed=self.recipe.sft.share_seed)
+        drawn = self._of(way.sample, **seeded, share=rest, share_seed=self.recipe.split_seed)
         run["sample"] = Task("sample", drawn, {}, {"model": student, "prompts": ("train", self.split)})  # type: ignore[dict-item]
         completions: Mapping[str, tuple[Kind, Task]] = {"completions": ("rows", run["sample"])}
         run["label"] = Task("label", self._of(way.label, critic=way.critic, **seeded), {}, completions)

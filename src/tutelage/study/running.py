@@ -1,0 +1,160 @@
+"""Carrying out a study's tasks: one after the other, or several at once in processes. Stages do the rest.
+
+What is made stays made: a study that was stopped, or of which an arm failed, goes on where it was when it is run
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any, NoReturn
+
+from tutelage import stages
+from tutelage.chat import Budget
+from tutelage.config import Group, StageConfig
+from tutelage.errors import StudyError, TutelageError
+from tutelage.pipeline import within
+from tutelage.progress import say
+from tutelage.stages.asking import Asking
+from tutelage.stages.ranks import end_with
+from tutelage.store import Artifact
+from tutelage.study.tasks import Graph, Task
+
+
+@dataclass
+class Done:
+    """What came of the tasks, by their keys."""
+
+    made: dict[str, Artifact] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why a task is not done: its own error, or that of a task it needs."""
+    num_found: int = 0
+    """Tasks that were done before."""
+
+
+def carry_out(graph: Graph) -> Done:
+    """Do every task that is not done yet.
+
+    A task that fails fails the arms that need it; the others go on.
+
+    Raises:
+        TutelageError: of a task that every arm needs.
+        KeyboardInterrupt: asked to stop; what is done is kept.
+    """
+    done = Done()
+    for task in graph.all():
+        done.num_found += task.found(done.made) is not None
+    waiting = [task for task in graph.all() if task.key not in done.made]
+    if not waiting:
+        say(f"study: nothing to run: all {done.num_found} artifacts are there")
+        return done
+    say(f"study: {len(waiting)} of {len(waiting) + done.num_found} stages to run, {done.num_found} are done")
+    for_all = {task.key for each in (graph.split, graph.baseline) if each is not None for task in each.all()}
+    recipe = graph.recipe
+    with _runner(recipe.workers) as start:
+        _loop(waiting, done, for_all, start, recipe.workers, recipe.budget, recipe.name)
+    return done
+
+
+Start = Callable[[str, StageConfig, Group], "Future[Artifact]"]
+
+
+def _loop(
+    waiting: list[Task], done: Done, for_all: set[str], start: Start, workers: int, budget: Budget, name: str
+) -> None:
+    """Start what can be started, take what is finished, until nothing is left."""
+    limited = (budget.usd, budget.tokens) != (None, None)
+    running: dict[Future[Artifact], Task] = {}
+    while waiting or running:
+        for task in list(waiting):
+            if len(running) >= workers:
+                break
+            asks = isinstance(task.config, Asking)
+            if limited and asks and any(isinstance(t.config, Asking) for t in running.values()):
+                continue  # what one costs is what the next may not
+            needs = [needed.key for _, needed in task.needs.values()]
+            if broken := [done.failed[key] for key in needs if key in done.failed]:
+                done.failed[task.key] = broken[0]
+                waiting.remove(task)
+            elif all(key in done.made for key in needs):
+                waiting.remove(task)
+                config = within(budget, name, task.config, done.made.values()) if asks else task.config  # type: ignore[type-var]
+                running[start(task.stage, config, task.inputs(done.made))] = task
+        if not running:
+            continue
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            _take(future, running.pop(future), done, for_all)
+
+
+def _take(future: Future[Artifact], task: Task, done: Done, for_all: set[str]) -> None:
+    try:
+        done.made[task.key] = future.result()
+    except TutelageError as error:
+        if task.key in for_all:
+            raise
+        done.failed[task.key] = f"{task.stage}: {error}"
+        say(f"study: {task.stage} failed, the arms without it go on: {error}")
+
+
+@contextlib.contextmanager
+def _runner(workers: int) -> Iterator[Start]:
+    """Lend what starts a stage: in this process if there is one worker, else in a process of a pool."""
+    if workers == 1:
+        yield _here
+        return
+    context = get_context("spawn")  # a forked process would hold half of torch's threads
+    pids: Any = context.SimpleQueue()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), pids, threads))
+
+    def start(stage: str, config: StageConfig, inputs: Group) -> Future[Artifact]:
+        return pool.submit(_make, stage, config, inputs)
+
+    try:
+        yield start
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise StudyError(
+            f"one of workers={workers} processes ended without a word (often memory); give fewer. What was made is "
+            "kept, and the same command goes on"
+        ) from None
+    except BaseException:
+        while not pids.empty():  # they save what they train, as on Ctrl-C
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids.get(), signal.SIGTERM)
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def _here(stage: str, config: StageConfig, inputs: Group) -> Future[Artifact]:
+    future: Future[Artifact] = Future()
+    try:
+        future.set_result(stages.get(stage).run(config, inputs))
+    except TutelageError as error:
+        future.set_exception(error)
+    return future
+
+
+def _begin(parent: int, pids: Any, threads: int) -> None:
+    """Set up a process of the pool: quiet, its share of the cores, and stopped together with the one that made it."""
+    pids.put(os.getpid())
+    os.environ["TUTELAGE_QUIET"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _make(stage: str, config: StageConfig, inputs: Group) -> Artifact:
+    return stages.get(stage).run(config, inputs)
