@@ -59,6 +59,23 @@ def test_another_draw_of_a_noisy_critic_can_differ() -> None:
     assert {"FIRST", "SECOND"} <= said
 
 
+@pytest.mark.parametrize(
+    ("teacher", "right"), [("weak", 0.87), ("weak_wide", 0.87), ("forum", 0.87), ("strong", 0.99)]
+)
+def test_a_teacher_that_is_shown_two_completions_judges_them_as_well_as_it_writes(teacher: str, right: float) -> None:
+    """The right completion is five points better than the wrong one, and shown first."""
+    messages = load("pairwise").template.fill(HOT, RIGHT, WRONG)
+    said = [parse_verdict(ask(teacher, *messages, index=index).text) for index in range(400)]
+    assert said.count("FIRST") / (400 - said.count("INVALID")) == pytest.approx(right, abs=0.06)
+
+
+def test_a_teacher_is_no_copy_of_the_critic_that_is_as_good() -> None:
+    messages = load("pairwise").template.fill(HOT, RIGHT, "Cold.")
+    for one, other in (("strong", "critic"), ("weak", "critic_noisy"), ("weak", "forum")):
+        draws = [[ask(name, *messages, index=index).text for index in range(20)] for name in (one, other)]
+        assert draws[0] != draws[1]
+
+
 def test_a_critic_that_finds_no_pair_says_which_template_it_reads() -> None:
     with pytest.raises(RequestError, match="pairwise"):
         ask("critic", Message(role="user", content=HOT))

@@ -1,4 +1,9 @@
-"""The miniature's models behind the same door as a model over HTTP: no network, no key, no torch."""
+"""The miniature's models behind the same door as a model over HTTP: no network, no key, no torch.
+
+A critic only judges. A teacher writes; but where it is shown two completions in the critic template `pairwise` it
+judges them, as any language model would, so that feedback can come from the teacher itself: the weak ones and the
+forum like `critic_noisy`, the strong one like `critic`, each with draws of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import difflib
 from tutelage.chat.protocol import ChatReply, ChatRequest
 from tutelage.critic.template import read_back
 from tutelage.errors import RequestError, UnknownModelError
-from tutelage.miniature.critic import CRITICS, Knobs, judge
+from tutelage.miniature.critic import CRITICS, JUDGING, judge
 from tutelage.miniature.teachers import TEACHERS, Teacher, write
 from tutelage.miniature.world import read_task
 from tutelage.records import Sampling, Usage
@@ -32,18 +37,26 @@ class MiniatureClient:
         self.name = f"miniature/{model}"
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """Answer as the teacher or the critic.
+        """Answer as the teacher or the critic that it is, or as the teacher that is asked for a verdict.
 
         Raises:
             RequestError: a critic was asked something that is not the `pairwise` template.
         """
         seed = request.sampling.seed or 0
         asked = request.messages[-1].content
-        if self.model in TEACHERS:
+        texts = read_back(asked)
+        if texts is not None:
+            # one number for both, so that the second draw of seed 0 is not the first of seed 1
+            draw = 1000 * seed + request.sample_index
+            # a teacher's own draws: with those of the critic that is as good as it, it would be that critic
+            text = judge(*texts, JUDGING[self.model], draw if self.model in CRITICS else f"{self.model} {draw}")
+        elif self.model in TEACHERS:
             text = _teach(TEACHERS[self.model], asked, seed, request.sample_index)
         else:
-            # one number for both, so that the second draw of seed 0 is not the first of seed 1
-            text = _criticise(self.name, CRITICS[self.model], asked, 1000 * seed + request.sample_index)
+            raise RequestError(
+                f"{self.name} reads only the critic template 'pairwise' and found no two completions in the message "
+                f"{asked[:60]!r}; use template=pairwise, or a critic over an API for other templates"
+            )
         return ChatReply(
             text=text,
             stop_reason="stop",
@@ -67,13 +80,3 @@ class MiniatureClient:
 
 def _teach(teacher: Teacher, prompt: str, seed: int, index: int) -> str:
     return _ANOTHER_WORLD if read_task(prompt) is None else write(teacher, prompt, seed, index)
-
-
-def _criticise(name: str, knobs: Knobs, asked: str, seed: int) -> str:
-    texts = read_back(asked)
-    if texts is None:
-        raise RequestError(
-            f"{name} reads only the critic template 'pairwise' and found no two completions in the message "
-            f"{asked[:60]!r}; use template=pairwise, or a critic over an API for other templates"
-        )
-    return judge(*texts, knobs=knobs, seed=seed)

@@ -48,6 +48,13 @@ CRITICS: dict[str, Knobs] = {
     "critic_biased": Knobs(position_bias=1.0, verbosity_bias=0.15),
     "critic_noisy": Knobs(temp=3.0),
 }
+JUDGING: dict[str, Knobs] = CRITICS | {
+    "weak": CRITICS["critic_noisy"],
+    "weak_wide": CRITICS["critic_noisy"],
+    "forum": CRITICS["critic_noisy"],
+    "strong": CRITICS["critic"],
+}
+"""Whoever can be asked which of two completions is better: a teacher judges about as well as it writes."""
 
 _MALFORMED = (
     "Both have something to say for themselves, and I would not like to choose.",
@@ -57,7 +64,7 @@ _MALFORMED = (
 )
 
 
-def judge(instruction: str, first: str, second: str, knobs: Knobs = CRITICS["critic"], seed: int = 0) -> str:
+def judge(instruction: str, first: str, second: str, knobs: Knobs = CRITICS["critic"], seed: int | str = 0) -> str:
     """Return the critic's reply: a sentence and a verdict line, or now and then something unreadable.
 
     The same arguments give the same reply. An instruction of another world gets no verdict.
