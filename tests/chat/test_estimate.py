@@ -67,3 +67,12 @@ def test_the_table_adds_up_and_says_where_the_price_is_from() -> None:
 def test_models_in_this_process_are_free() -> None:
     found = estimate("teach", Endpoint(provider="miniature", model="weak"), [question("a")], Path("nowhere"))
     assert (found.requests, found.live, found.note) == (1, 0.0, "in this process: free")
+
+
+def test_what_models_in_this_process_would_cost_is_told_at_a_price_that_was_given() -> None:
+    endpoint = Endpoint.model_validate({"provider": "miniature", "model": "weak"} | PRICED)
+    found = estimate("teach", endpoint, [question("one two three", max_tokens=5)] * 2, Path("nowhere"))
+    assert (found.requests, found.kept, found.input_tokens, found.output_tokens) == (2, 0, 6, 10)
+    assert found.live == found.batch == pytest.approx((6 * 2 + 10 * 8) / 1e6)
+    assert found.note.startswith("in this process: free")
+    assert estimate("teach", endpoint, [question("a", max_tokens=None)], Path("nowhere")).live is None

@@ -82,6 +82,19 @@ def test_the_bill_is_in_the_record(tmp_path: Path) -> None:
     assert made.record.usage.dollars is None  # the price is unknown, which is not 0
 
 
+@pytest.mark.parametrize(("price", "dollars"), [({}, 0.0), ({"price": {"input": 2e6, "output": 1e6}}, 2 * 6 + 4.0)])
+def test_a_miniature_teacher_costs_what_a_price_pretends_with_words_for_tokens(
+    tmp_path: Path, price: dict[str, Any], dollars: float
+) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Of another world is this question."}\n')
+    teacher = Endpoint.model_validate({"provider": "miniature", "model": "weak"} | price)
+    inputs = teach.Inputs(prompts=Prompts(path=str(tmp_path / "p.jsonl")))
+    made = teach.run(teach.Config(artifacts=tmp_path / "a", teacher=teacher), inputs)
+    assert [c.text for c in made.rows("completions.jsonl", Completion)] == ["I do not know."]
+    assert made.record.usage.dollars == pytest.approx(dollars)
+    assert made.record.bill is None  # nobody was paid
+
+
 def test_an_anthropic_teacher_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-right-and-secret")

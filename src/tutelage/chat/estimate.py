@@ -9,7 +9,7 @@ from tutelage.chat.endpoint import Endpoint
 from tutelage.chat.journal import Journal
 from tutelage.chat.prices import cost, how_to_know
 from tutelage.chat.protocol import ChatRequest
-from tutelage.chat.providers import BYTES_PER_TOKEN, wire
+from tutelage.chat.providers import BYTES_PER_TOKEN, Wire, wire
 from tutelage.records import Price, Record
 
 
@@ -34,16 +34,15 @@ class Estimate(Record):
 def estimate(stage: str, endpoint: Endpoint, requests: Sequence[ChatRequest], journal_path: Path) -> Estimate:
     """Return what asking `requests` will take, given the replies that are kept already."""
     if endpoint.provider == "miniature":
-        return Estimate(stage=stage, model=endpoint.model, requests=len(requests), note="in this process: free")
+        return _in_this_process(stage, endpoint, requests)
     journal = Journal(journal_path) if journal_path.exists() else None
     wires = {asked.key: asked for asked in (wire(endpoint, request) for request in requests)}
     kept = {key for key in wires if journal is not None and journal.replies(key)}
     if journal is not None:
         journal.close()
     new = [asked for key, asked in wires.items() if key not in kept]
-    limits = [asked.sampling.max_tokens for asked in new]
     input_tokens = sum(len(asked.data) // BYTES_PER_TOKEN for asked in new)
-    output_tokens = None if None in limits else sum(limit or 0 for limit in limits)
+    output_tokens = _most(new)
     price = endpoint.known_price()
     live, batch = (
         None if output_tokens is None else cost(price, input_tokens, output_tokens, batch=is_batch)
@@ -61,6 +60,33 @@ def estimate(stage: str, endpoint: Endpoint, requests: Sequence[ChatRequest], jo
         price=price,
         note="" if price else how_to_know(endpoint.model),
     )
+
+
+def _in_this_process(stage: str, endpoint: Endpoint, requests: Sequence[ChatRequest]) -> Estimate:
+    """Return what the miniature will be asked, words for tokens, and what it would cost at a price that was given."""
+    price = endpoint.known_price()
+    if price is None:
+        return Estimate(stage=stage, model=endpoint.model, requests=len(requests), note="in this process: free")
+    input_tokens = sum(len(m.content.split()) for request in requests for m in request.messages)
+    output_tokens = _most(requests)
+    dollars = None if output_tokens is None else cost(price, input_tokens, output_tokens)
+    return Estimate(
+        stage=stage,
+        model=endpoint.model,
+        requests=len(requests),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        live=dollars,
+        batch=dollars,
+        price=price,
+        note="in this process: free; the dollars are what it would cost at the price given, a word for a token",
+    )
+
+
+def _most(requests: Sequence[ChatRequest | Wire]) -> int | None:
+    """Return the tokens of all replies together if each is as long as it may be; None: nothing bounds one."""
+    limits = [request.sampling.max_tokens for request in requests]
+    return None if None in limits else sum(limit or 0 for limit in limits)
 
 
 _HEAD = ("stage", "model", "requests", "kept", "input tokens", "output tokens", "live", "batch")

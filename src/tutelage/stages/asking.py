@@ -22,10 +22,11 @@ from tutelage.chat import (
 from tutelage.chat.batch_notes import num_running
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.ledger import Ledger
+from tutelage.chat.prices import cost
 from tutelage.config import Group
 from tutelage.errors import ConfigError, UnavailableError
 from tutelage.progress import Progress
-from tutelage.records import Bill
+from tutelage.records import Bill, Price
 from tutelage.store import Work
 
 BATCHES = "batches.jsonl"
@@ -102,9 +103,18 @@ def _ask_miniature(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: 
 
     if asking.mode == "batch":
         raise ConfigError("mode: the miniature world answers at once and has no batches; leave mode=batch out")
-    client = MiniatureClient(endpoint.model)
+    client, price = MiniatureClient(endpoint.model), endpoint.known_price()
     with Progress(work.stage, len(requests), "replies") as progress:
-        return Asked(client.name, ask(client, requests, lambda index, reply: progress.advance(1)), None)
+        replies = ask(client, requests, lambda index, reply: progress.advance(1))
+    return Asked(client.name, [_at(price, reply) for reply in replies], None)
+
+
+def _at(price: Price | None, reply: ChatReply | ChatFailure) -> ChatReply | ChatFailure:
+    """Return a reply that cost nothing with what it would have cost; without a price it stays as it is."""
+    if price is None or isinstance(reply, ChatFailure):
+        return reply
+    dollars = cost(price, reply.usage.input_tokens, reply.usage.output_tokens)
+    return reply.model_copy(update={"usage": reply.usage.model_copy(update={"dollars": dollars})})
 
 
 def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking, work: Work) -> Asked:
