@@ -330,6 +330,14 @@ class Trained(Record):
     num_tokens: int
 
 
+class Margin(Record):
+    """How much more a trained policy rewards the chosen than the rejected completion of the preference `id`."""
+
+    id: str
+    prompt_id: str
+    margin: float
+
+
 class Checkpoint(Record):
     """A plain Hugging Face folder with what is needed to use it as it was trained."""
 

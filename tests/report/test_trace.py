@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tutelage.errors import DataError, StoreError
-from tutelage.records import Completion, Pair, Preference, Prompt, Record, Verdict
+from tutelage.records import Completion, Margin, Pair, Preference, Prompt, Record, Trained, Verdict
 from tutelage.report.trace import trace
 from tutelage.store import RECORD, Artifact, Made, Work
 
@@ -56,6 +56,16 @@ def test_a_prompt_is_followed_in_the_order_of_the_road(tmp_path: Path) -> None:
     assert "by judge: LEFT of" in text
     assert '"Red." over "Blue."' in text
     assert "Rome" not in text
+
+
+def test_what_training_made_of_a_preference_is_told_too(tmp_path: Path) -> None:
+    prompt = road(tmp_path)
+    about = {"id": "0123456789abcdef", "prompt_id": prompt.id}
+    make(tmp_path, "dpo", trained=[Trained(**about, num_tokens=9)], margins=[Margin(**about, margin=-0.25)])
+    assert [line.strip() for line in trace(tmp_path, prompt.id)][-2:] == [
+        "trained on 0123456789abcdef (9 tokens)",
+        "reward of chosen minus rejected of 0123456789abcdef, once trained: -0.250",
+    ]
 
 
 def test_the_beginning_of_an_id_is_enough_if_it_is_one_prompts(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def assert_same(one: Path, other: Path) -> None:
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3, abs=1e-3)
         assert a.keys() == b.keys()
     assert torch.allclose(weights(one), weights(other), atol=1e-4)
+    if (one / "margins.jsonl").exists():
+        assert margins(one) == pytest.approx(margins(other), abs=1e-3)
+
+
+def margins(artifact: Path) -> dict[str, float]:
+    rows = map(json.loads, (artifact / "margins.jsonl").open())
+    return {row["id"]: row["margin"] for row in rows}
 
 
 def dpo(one: Callable[[str], Path], *words: str) -> list[str]:

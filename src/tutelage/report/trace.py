@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tutelage.disk import brief, visible
 from tutelage.errors import DataError, StoreError
-from tutelage.records import Completion, Preference, Prompt, Record, Trained, Verdict
+from tutelage.records import Completion, Margin, Preference, Prompt, Record, Trained, Verdict
 from tutelage.store import Artifact, all_artifacts
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -105,6 +105,10 @@ def _trained(row: Trained) -> str:
     return f"trained on {row.id} ({row.num_tokens} tokens)"
 
 
+def _margin(row: Margin) -> str:
+    return f"reward of chosen minus rejected of {row.id}, once trained: {row.margin:+.3f}"
+
+
 def _quote(text: str, limit: int = 200) -> str:
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
     return f'"{visible(shown)}"'
@@ -116,5 +120,6 @@ _KINDS: tuple[tuple[str, type[Record], Callable[[Any], str], Callable[[Any], str
     ("preferences.jsonl", Preference, lambda preference: preference.prompt_id, _preference),
     ("verdicts.jsonl", Verdict, lambda verdict: verdict.pair.prompt_id, _verdict),
     ("trained.jsonl", Trained, lambda row: row.prompt_id, _trained),
+    ("margins.jsonl", Margin, lambda row: row.prompt_id, _margin),
 )
 """File, what its rows are, whose prompt a row is about, how it is shown."""

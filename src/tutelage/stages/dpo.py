@@ -34,12 +34,17 @@ class Inputs(Group):
 
 
 def body(config: Config, inputs: Inputs, work: Work) -> Made:
-    """Write checkpoint/ and metrics.jsonl."""
+    """Write checkpoint/, metrics.jsonl and margins.jsonl.
+
+    Margins are those of the weights after the last step, also where final=best makes others the checkpoint.
+    """
     require("train", "tutelage dpo")
     check_trackers(config.trackers)
     from tutelage.generate.policy_samples import PolicySampler
+    from tutelage.train import parallel
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.fit import fit, make_scorer
+    from tutelage.train.margins import MARGINS, margins
     from tutelage.train.reference import reference_of
     from tutelage.train.scorer import LogpScorer
 
@@ -57,7 +62,11 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
         values = reference_of(scorer, both, config, folder, model_id, both.content)
         train, held_out = (part.with_references(both, values) for part in (train, held_out))
     sampler = PolicySampler(scorer, encoder, prompts_of(held_out, inputs.preferences), config, work.count)
-    return fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler, config.final)
+    made = fit(inputs.model, scorer, encoder, train, objective, config, work, held_out, sampler, config.final)
+    found = margins(scorer, train, objective, config, work.count)
+    if parallel.is_first():
+        work.write(MARGINS, found)
+    return made
 
 
 STAGE = Stage("dpo", Config, Inputs, body, trains=True)
