@@ -80,18 +80,24 @@ def bootstrap_interval(
     """Return the percentile interval of the mean over redrawn prompts (Efron 1979), in the unit of `values`."""
     import numpy as np
 
-    array = np.asarray(values, dtype=float)
-    if len(array) < 2:
+    if len(values) < 2:
         return -math.inf, math.inf
+    low, high = np.quantile(redrawn_means(values, num_draws, seed), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def redrawn_means(values: Sequence[float], num_draws: int = NUM_DRAWS, seed: int = 0) -> Any:
+    """Return the means of `num_draws` sets of prompts, each as large as the first and drawn from it with replacement."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=float)
     generator = np.random.default_rng(seed)
-    means = np.concatenate(
+    return np.concatenate(
         [
             array[generator.integers(0, len(array), (num, len(array)))].mean(1)
             for num in _chunks(num_draws, len(array))
         ]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _chunks(num_draws: int, width: int) -> Iterator[int]:
