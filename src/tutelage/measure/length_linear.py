@@ -4,10 +4,10 @@ Within one judge, over all arms and training runs of a study,
 
     score_{run, prompt} = alpha_run + delta_prompt + gamma tanh(d_{run, prompt}) + rest
 
-with d = (characters of the policy's completion - of the baseline's) / their standard deviation. The shape of length is
-that of Dubois et al. 2024, "Length-Controlled AlpacaEval"; nothing else is. It is not AlpacaEval 2's model: that has a
-logit and a difficulty fitted to its own 805 instructions, and is in `tutelage winrate`. Here alpha and delta are
-means, so any prompts will do, and what is left, score - gamma tanh(d), is paired by prompt like the score itself.
+with d = (characters of the policy's completion - of the baseline's) / their standard deviation. The shape of length
+is that of Dubois et al. 2024, "Length-Controlled AlpacaEval"; nothing else is. It is not AlpacaEval 2's model: that
+has a logit and a difficulty fitted to its own 805 instructions, and is in `tutelage winrate`. Here alpha and delta
+are means, so any prompts will do, and what is left, score - gamma tanh(d), is paired by prompt like the score itself.
 
 gamma is taken from differences on one prompt between runs. Where longer completions are longer because they say
 more, it takes that merit away too: length-controlled rates stand beside raw ones, not in their place.

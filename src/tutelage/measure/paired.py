@@ -87,7 +87,7 @@ def bootstrap_interval(
 
 
 def redrawn_means(values: Sequence[float], num_draws: int = NUM_DRAWS, seed: int = 0) -> Any:
-    """Return the means of `num_draws` sets of prompts, each as large as the first and drawn from it with replacement."""
+    """Return the means of `num_draws` sets of prompts, each as large as the first, drawn from it with replacement."""
     import numpy as np
 
     array = np.asarray(values, dtype=float)

@@ -90,7 +90,7 @@ def smallest_planned(
 
 
 def prompts_to_tell(effect: float, spread: Spread, num_seeds: int, alpha: float = ALPHA) -> int | None:
-    """Return about how many prompts show `effect` (points) with the seeds there are; None: no number in reach does."""
+    """Return about how many prompts show `effect` (points) with the seeds there are; None: no number in reach."""
     if num_seeds == 1:
         found = prompts_needed(effect, math.sqrt(spread.prompt + spread.noise), alpha, POWER)
         return found if found <= MOST_PROMPTS else None
@@ -104,7 +104,7 @@ def prompts_to_tell(effect: float, spread: Spread, num_seeds: int, alpha: float 
 
 
 def seeds_to_tell(effect: float, spread: Spread, num_prompts: int, alpha: float = ALPHA) -> int | None:
-    """Return about how many seeds show `effect` (points) with the prompts there are; None: no number in reach does."""
+    """Return about how many seeds show `effect` (points) with the prompts there are; None: no number in reach."""
     every = range(2, MOST_SEEDS + 1)
     return next((num for num in every if smallest_shown(spread, num_prompts, num, alpha) <= effect), None)
 
@@ -132,5 +132,3 @@ def _within(angle: float, freedom: int) -> float:
         total += term
         term *= cosine**2 * (step - 1) / step
     return (2 / math.pi) * (angle + total) if freedom % 2 else total
-
-

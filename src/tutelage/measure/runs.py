@@ -162,7 +162,7 @@ def mean_of(
 
 
 def _spread(matrix: Array) -> tuple[Spread, float]:
-    """Return the variance components (squared points), and the scale of the draws of the seeds (units of `matrix`)."""
+    """Return the variance components (squared points), and the scale of the draws of seeds (units of `matrix`)."""
     num_seeds, num_prompts = matrix.shape
     of_seeds, of_prompts, middle = matrix.mean(1), matrix.mean(0), matrix.mean()
     ms_prompts = num_seeds * float(of_prompts.var(ddof=1)) if num_prompts > 1 else 0.0
