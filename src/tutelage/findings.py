@@ -56,7 +56,7 @@ class Cost(Record):
     taught: float
     """Prompts with a teacher's completion that SFT learnt."""
     labelled: float
-    """Prompts on which the critic was asked."""
+    """Prompts that the student completed for the critic."""
     teacher_dollars: float | None
     critic_dollars: float | None
     judge_dollars: float | None
@@ -130,16 +130,16 @@ class ArmFound(Record):
 
 
 class Matched(Record):
-    """A comparison with the second arm put where it cost as much as the first, on its teacher's scaling curve."""
+    """A comparison with the arm that is SFT alone put where it costs as much, on its teacher's scaling curve."""
 
     rule: Rule
     first_at: float | None
     second_at: float | None
     """What the two really cost, in the unit of `rule`."""
     fraction: float | None
-    """Of the prompts, those the second arm would have been taught, for as much as the first cost."""
+    """Of the prompts, those that SFT alone could have been taught for as much as the other arm cost."""
     difference: Span
-    says: str
+    """First minus second; without a value where the curve does not reach, and then `note` says why."""
 
 
 class ComparisonFound(Record):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tutelage.measure.agreement import TwoCritics, two_critics
@@ -59,7 +59,7 @@ class LabelNoise:
     """The last bound above, at the f that was seen."""
 
 
-def behaviour(verdicts: Sequence[Verdict], read: Reader) -> Behaviour:
+def behaviour(verdicts: Iterable[Verdict], read: Reader) -> Behaviour:
     """Return how the judge of `verdicts` behaved.
 
     The unit is the prompt: what is said of several pairs of one prompt (of several arms, or runs) is one value, the

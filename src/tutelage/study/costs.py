@@ -19,7 +19,8 @@ def cost(way: Way, runs: Mapping[int, Mapping[str, Artifact]]) -> Cost:
 
     What is counted:
 
-    - taught: prompts in what SFT on the teacher learnt; labelled: prompts of which the critic judged a pair.
+    - taught: prompts in what SFT on the teacher learnt; labelled: prompts that the student completed for
+      the critic, two equal completions included: they were used up all the same.
     - dollars: what the rows took, whoever paid, so that a run whose replies were already there costs as much as the
       first one; not what was lost on the way. None where a price is unknown, or for a teacher whose completions come
       from a file that does not say. The judge's are for all judges; asking them about training pairs is no part.
@@ -35,7 +36,7 @@ def cost(way: Way, runs: Mapping[int, Mapping[str, Artifact]]) -> Cost:
 
 def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
     trained = {name: _rows(run[name]) for name in _TRAINED if name in run}
-    labelled = sum(1 for _ in run["label"].each(PROMPTS, Prompt)) if "label" in run else 0
+    labelled = sum(1 for _ in run["sample"].each(PROMPTS, Prompt)) if "sample" in run else 0
     judging = [artifact.record.usage for name, artifact in run.items() if name.startswith("evaluate:")]
     return Cost(
         taught=trained["sft"][0],

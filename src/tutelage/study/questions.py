@@ -8,16 +8,16 @@ from tutelage.config import nearest
 from tutelage.errors import ConfigError
 from tutelage.study.design import Way
 from tutelage.study.recipe import StudyRecipe
+from tutelage.study.words import Asked
 
 
 @dataclass(frozen=True)
 class Question:
-    """Two arms, first minus second, and what their difference says."""
+    """Two arms, the first compared with the second, in names and in words."""
 
     first: str
     second: str
-    asks: str
-    """In words, for a sentence: "{asks} adds 4.1 points"; has the form "A over B"."""
+    asked: Asked
 
 
 def questions(recipe: StudyRecipe, found: list[Way]) -> list[Question]:
@@ -36,31 +36,37 @@ def questions(recipe: StudyRecipe, found: list[Way]) -> list[Question]:
             if pair[0] == pair[1]:
                 raise ConfigError(f"comparisons: {pair[0]} with itself; give two arms")
         return [Question(a, b, _asks(recipe, by_name[a], by_name[b])) for a, b in recipe.comparisons]
-    pairs: dict[tuple[str, str], None] = {}
-    for way in found:
-        if way.arm.feedback != "none":
-            pairs |= dict.fromkeys((one.name, two.name) for one, two in _about(recipe, way, found))
-    return [Question(a, b, _asks(recipe, by_name[a], by_name[b])) for a, b in pairs]
+    asked = [each for way in found if way.arm.feedback != "none" for each in _about(recipe, way, found)]
+    if not asked:  # SFT alone, on several teachers or fractions: each against the first
+        asked = [Question(way.name, found[0].name, _asks(recipe, way, found[0])) for way in found[1:]]
+    return list({(question.first, question.second): question for question in reversed(asked)}.values())[::-1]
 
 
-def _about(recipe: StudyRecipe, way: Way, found: list[Way]) -> list[tuple[Way, Way]]:
-    """Return what an arm with feedback is compared with."""
+def _about(recipe: StudyRecipe, way: Way, found: list[Way]) -> list[Question]:
+    """Return what an arm with feedback is compared with, and what it is to be held against."""
     same = [w for w in found if w.model == way.model]
     whole = [w for w in same if w.arm.feedback == "none" and w.arm.fraction == 1]
-    pairs: list[tuple[Way, Way]] = []
-    if way.arm.feedback == "dpo":
-        pairs += [(way, w) for w in whole if w.arm.teacher == way.arm.teacher]
-        own = own_teacher(recipe, way)
-        if own != way.arm.teacher:
-            pairs += [(w, way) for w in whole if w.arm.teacher == own]
-    pairs += [(way, w) for w in same if w.is_start_of(way)]
-    if way.arm.feedback == "dpo":
-        controls = [
-            w for w in same if w.arm.feedback in ("best_of_n", "shuffled") and w.critic_name == way.critic_name
-        ]
-        alike = [w for w in controls if (w.arm.teacher, w.arm.fraction) == (way.arm.teacher, way.arm.fraction)]
-        pairs += [(way, w) for w in alike]
-    return pairs
+    starts = [w for w in same if w.is_start_of(way)]
+    if way.arm.feedback != "dpo":
+        return [Question(way.name, w.name, _asks(recipe, way, w)) for w in starts]
+    alone = [w for w in whole if w.arm.teacher == way.arm.teacher]
+    own = own_teacher(recipe, way)
+    strong = [w for w in whole if w.arm.teacher == own and own != way.arm.teacher]
+    controls = [
+        w
+        for w in same
+        if w.arm.feedback in ("best_of_n", "shuffled")
+        and (w.critic_name, w.arm.teacher, w.arm.fraction) == (way.critic_name, way.arm.teacher, way.arm.fraction)
+    ]
+    several = len(recipe.models) > 1
+    of_critic = f"SFT on {way.critic_name}'s own completions ({own})"
+    return [
+        *(Question(way.name, w.name, _asks(recipe, way, w)) for w in alone),
+        *(Question(s.name, w.name, Asked(of_critic, f"{in_words(w, several)} alone")) for s in strong for w in alone),
+        *(Question(s.name, way.name, Asked(of_critic, in_words(way, several))) for s in strong),
+        *(Question(way.name, w.name, _asks(recipe, way, w)) for w in starts),
+        *(Question(way.name, w.name, _asks(recipe, way, w)) for w in controls),
+    ]
 
 
 def own_teacher(recipe: StudyRecipe, way: Way) -> str | None:
@@ -92,13 +98,21 @@ def in_words(way: Way, several: bool) -> str:
     return sft + after + student + (f" ({way.varied})" if way.varied else "")
 
 
-def _asks(recipe: StudyRecipe, first: Way, second: Way) -> str:
+def _asks(recipe: StudyRecipe, first: Way, second: Way) -> Asked:
     several = len(recipe.models) > 1
     one, two = in_words(first, several), in_words(second, several)
-    if first.arm.feedback == "dpo" and first.arm.teacher == second.arm.teacher and second.arm.feedback == "none":
-        one = f"Feedback from {first.critic_name}"
-        two = f"its start, {two}" if second.is_start_of(first) else f"{two} alone"
-        return f"{one} over {two}"
-    if first.arm.feedback == "none" and own_teacher(recipe, second) == first.arm.teacher:
-        return f"SFT on {second.critic_name}'s own completions ({first.arm.teacher}) over {two}"
-    return f"{one} over {two}"
+    if second.arm.feedback == "none" and first.arm.teacher == second.arm.teacher:
+        if second.is_start_of(first):
+            two = f"its start, {two}"
+            one = _FEEDBACK[first.arm.feedback].format(critic=first.critic_name)
+        elif first.arm.feedback == "dpo":
+            one, two = f"feedback from {first.critic_name}", f"{two} alone"
+    return Asked(one, two)
+
+
+_FEEDBACK = {
+    "none": "SFT",
+    "dpo": "feedback from {critic}",
+    "best_of_n": "SFT on what {critic} chose",
+    "shuffled": "DPO on labels drawn by lot",
+}

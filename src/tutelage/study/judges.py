@@ -1,0 +1,73 @@
+"""What the judges of a study are like: what they see in a critic's feedback, and how they behaved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tutelage.errors import DataError
+from tutelage.findings import JudgeFound, MatrixCell, Span
+from tutelage.measure.agreement import family_of
+from tutelage.measure.runs import combine, mean_of
+from tutelage.study.design import Way
+from tutelage.study.recipe import StudyRecipe
+from tutelage.study.scores import Judgement
+from tutelage.study.why import span
+
+
+def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) -> list[MatrixCell]:
+    """Return what feedback gains over its start, by critic and judge; of a critic, its first arm."""
+    cells = []
+    arms = {way.critic_name: way for way in reversed(ways) if way.arm.feedback == "dpo"}
+    for critic, way in reversed(arms.items()):
+        start = next((other.name for other in ways if other.is_start_of(way)), None)
+        if start is None or critic is None or way.critic is None:
+            continue
+        both = [each for each in said if way.name in each.scores and start in each.scores]
+        for each in both:
+            judge = recipe.judges[each.judge]
+            families = family_of(way.critic.model), family_of(judge.model)
+            same = (way.critic.provider, way.critic.model) == (judge.provider, judge.model)
+            family = "one family" if families[0] is not None and families[0] == families[1] else ""
+            cells.append(
+                MatrixCell(
+                    critic=critic,
+                    judge=each.judge,
+                    critic_family=families[0],
+                    judge_family=families[1],
+                    related="the same model" if same else family,
+                    gain=_gain([(1.0, each)], way.name, start),
+                    excess=_excess(each, [other for other in both if other is not each], way.name, start),
+                )
+            )
+    return cells
+
+
+def _gain(judges: Sequence[tuple[float, Judgement]], arm: str, start: str) -> Span:
+    parts = [part for weight, each in judges for part in ((weight, each.scores[arm]), (-weight, each.scores[start]))]
+    try:
+        mean = mean_of(combine(parts), -2.0, 2.0)
+    except DataError as error:
+        return Span(value=None, note=str(error))
+    return Span(value=mean.value, low=mean.low, high=mean.high, num=mean.num_prompts)
+
+
+def _excess(one: Judgement, others: Sequence[Judgement], arm: str, start: str) -> Span:
+    if not others:
+        return Span(value=None, note="there is no other judge")
+    return _gain([(1.0, one), *((-1 / len(others), other) for other in others)], arm, start)
+
+
+def judged(recipe: StudyRecipe, said: Sequence[Judgement]) -> list[JudgeFound]:
+    """Return how each judge behaved on what it was asked in this study."""
+    return [
+        JudgeFound(
+            judge=each.judge,
+            model=recipe.judges[each.judge].model,
+            first_wins=span(each.behaviour.first_wins),
+            flips=span(each.behaviour.flips),
+            longer_wins=span(each.behaviour.longer_wins),
+            unreadable=span(each.behaviour.unreadable),
+        )
+        for each in said
+        if each.behaviour is not None
+    ]

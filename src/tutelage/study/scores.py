@@ -1,0 +1,57 @@
+"""What the judges said, as numbers by arm, seed and prompt; texts are let go as soon as they are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tutelage.measure.judged import Behaviour, behaviour
+from tutelage.measure.win_rate import scores
+from tutelage.records import Verdict
+from tutelage.stages.judging import Critic, Judging
+from tutelage.stages.label import VERDICTS
+from tutelage.store import Artifact
+from tutelage.study.why import reader
+
+Runs = Mapping[str, Mapping[int, Mapping[str, Artifact]]]
+"""By arm, seed, and what the artifact is for (tasks.Run)."""
+
+
+@dataclass
+class Judgement:
+    """All that one judge said in a study."""
+
+    judge: str
+    scores: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
+    """By arm, seed and prompt id: 0 to 1."""
+    lengths: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
+    """The same: characters of the arm's completion minus the baseline's."""
+    invalid: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    behaviour: Behaviour | None = None
+    """None if it said nothing yet."""
+
+
+def judgement(name: str, judge: Critic, judging: Judging, runs: Runs) -> Judgement:
+    """Read what a judge said of every run that it has judged."""
+    found = Judgement(name)
+    every: list[Verdict] = []
+    for arm, of_arm in runs.items():
+        for seed, run in of_arm.items():
+            artifact = run.get(f"evaluate:{name}")
+            if artifact is None:
+                continue
+            verdicts = artifact.rows(VERDICTS, Verdict)
+            values = scores(verdicts)
+            found.scores.setdefault(arm, {})[seed] = values
+            found.lengths.setdefault(arm, {})[seed] = {
+                v.prompt_id: float(len(v.pair.left.text) - len(v.pair.right.text)) for v in verdicts
+            }
+            rate = artifact.record.win_rate
+            assert rate is not None, "evaluate always states one"
+            found.invalid[arm] = found.invalid.get(arm, 0) + rate.invalid
+            found.missing[arm] = found.missing.get(arm, 0) + rate.missing
+            every += verdicts
+    if every:
+        found.behaviour = behaviour(every, reader(judge, judging))
+    return found

@@ -1,0 +1,102 @@
+"""What a study says in the end, and what is to be held against it: sentences made of its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tutelage.findings import ComparisonFound, Findings
+from tutelage.study.design import Way
+from tutelage.study.questions import Question
+from tutelage.study.recipe import StudyRecipe
+from tutelage.study.words import headline, interval, matched_clause, signed
+
+
+def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
+    """Return the verdict in the eyes of the first judge, the most important sentence first.
+
+    For each arm that learnt a critic's preferences, one sentence joins what its feedback adds over SFT alone, what
+    SFT on the critic's own completions adds, and how the two compare at equal cost. Then every other comparison.
+    """
+    judge = found.judges[0]
+    words = {(question.first, question.second): question.asked for question in asked}
+    compared = {(c.first, c.second): c for c in found.comparisons if c.judge == judge}
+    said, told = [], set()
+    for key, one in compared.items():
+        first = next(arm for arm in found.arms if arm.name == one.first)
+        second = next(arm for arm in found.arms if arm.name == one.second)
+        if first.feedback != "dpo" or second.feedback != "none" or first.start == second.name:
+            continue
+        own = [k for k in compared if k[1] == one.second and (k[0], one.first) in compared and k[0] != one.first]
+        keys = [key, *own]
+        if len(keys) == 1:
+            continue  # its own sentence says as much
+        clauses = []
+        for name, _ in own:
+            between = compared[name, one.first]
+            at = next((m for m in between.matched if m.rule == found.match), None)
+            if at is not None:
+                clauses.append(matched_clause(at.rule, at.difference, words[name, one.first]))
+        said.append(headline([(compared[k], words[k]) for k in keys], found.margin, clauses))
+        told.update(keys)
+    said += [one.says for key, one in compared.items() if key not in told]
+    return tuple(said) or ("No two arms can be compared yet.",)
+
+
+def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way]) -> tuple[str, ...]:
+    """Return what a sceptical reader would hold against the verdict."""
+    said = []
+    unfinished = [
+        f"{arm.name} (seeds {', '.join(str(m.seed) for m in arm.missing)})" for arm in found.arms if arm.missing
+    ]
+    if unfinished:
+        said.append(f"Unfinished: {'; '.join(unfinished)}. The same command goes on with them.")
+    if len(found.seeds) == 1:
+        said.append("One seed: intervals are over prompts alone, and another training run may fall outside of them.")
+    said += _about_judges(found)
+    said += _disagreements(found)
+    unread = sum(rate.num_invalid + rate.num_missing for arm in found.arms for rate in arm.rates)
+    total = found.num_prompts * sum(len(rate.by_seed) for arm in found.arms for rate in arm.rates)
+    if total and unread > 0.02 * total:
+        said.append(f"{unread:,} of {total:,} verdicts are unreadable or missing; they are left out of the rates.")
+    endpoints = [*recipe.judges.values(), *(w.critic for w in ways if w.critic is not None)]
+    if all(endpoint.provider == "miniature" for endpoint in endpoints):
+        said.append(
+            "Critics and judges are programs of the miniature world: this shows a mechanism, and is no evidence of "
+            "real models."
+        )
+    said.append(
+        "Seeds vary training, samples and the order in which pairs are shown; the teachers' completions and the "
+        "prompts are the same in all runs."
+    )
+    return tuple(said)
+
+
+def _about_judges(found: Findings) -> list[str]:
+    said = []
+    for cell in found.matrix:
+        if cell.related:
+            said.append(
+                f"Judge {cell.judge} and critic {cell.critic} are {cell.related}: the judge may like what was trained "
+                "to please it."
+            )
+        low = cell.excess.low
+        if low is not None and low > 0:
+            said.append(
+                f"Judge {cell.judge} sees more gain in feedback from {cell.critic} than the other judges do, by "
+                f"{signed(cell.excess.value)} points ({interval(cell.excess)})."
+            )
+    return list(dict.fromkeys(said))
+
+
+def _disagreements(found: Findings) -> list[str]:
+    """Say where judges contradict each other: one sees a gain where another sees none, or harm."""
+    by_pair: dict[tuple[str, str], list[ComparisonFound]] = {}
+    for each in found.comparisons:
+        by_pair.setdefault((each.first, each.second), []).append(each)
+    said = []
+    for (first, second), several in by_pair.items():
+        outcomes = {each.outcome for each in several}
+        if "gain" in outcomes and outcomes & {"harm", "no gain"}:
+            views = ", ".join(f"{each.judge}: {each.outcome}" for each in several)
+            said.append(f"The judges do not agree on {first} against {second} ({views}).")
+    return said
