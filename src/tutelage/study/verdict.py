@@ -76,8 +76,8 @@ def _about_judges(found: Findings) -> list[str]:
     for cell in found.matrix:
         if cell.related:
             said.append(
-                f"Judge {cell.judge} and critic {cell.critic} are {cell.related}: the judge may like what was trained "
-                "to please it."
+                f"Judge {cell.judge} and critic {cell.critic} are {cell.related}: the judge may like what was "
+                "trained to please it."
             )
         low = cell.excess.low
         if low is not None and low > 0:
