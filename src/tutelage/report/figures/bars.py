@@ -1,0 +1,255 @@
+"""Bars with error bars, as in the paper's Figure 2, but lying: names of any length stay readable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.disk import disk_errors
+from tutelage.findings import Feedback, Findings, Span
+from tutelage.report.figures.style import (
+    FEEDBACK,
+    HATCHES,
+    INK,
+    PAGE,
+    SOFT,
+    Axes,
+    Figure,
+    colours_of,
+    ends,
+    new_figure,
+    styled,
+    whisker,
+    wrapped,
+)
+
+Bar = tuple[str, float, float, str]
+"""Name, height, standard error, family (bars of one family share a colour)."""
+TALL = 0.58
+"""Of the space of a row, what its bar takes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bar. With a `start`, it is full up to there, and hatched in what the feedback added."""
+
+    name: str
+    rate: Span
+    colour: str
+    feedback: Feedback = "none"
+    start: float | None = None
+    seeds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Bars side by side; a group has a name (or none) and its rows."""
+
+    title: str
+    groups: tuple[tuple[str, tuple[Row, ...]], ...]
+
+    @property
+    def names(self) -> list[list[str]]:
+        """What stands at the left."""
+        return [[group, *(row.name for row in rows)] for group, rows in self.groups]
+
+    @property
+    def tall(self) -> float:
+        """How many rows it takes, headings among them."""
+        return sum(len(rows) + bool(name) for name, rows in self.groups) + 0.5 * max(len(self.groups) - 1, 0)
+
+
+def bars(panels: Sequence[Panel], title: str, x_label: str, note: str, key: Sequence[tuple[str, str]] = ()) -> Figure:
+    """Draw panels beside each other; those with the same rows share their names.
+
+    Args:
+        key: name and colour of the families, where there are several.
+    """
+    shared = all(panel.names == panels[0].names for panel in panels)
+    tall = max([panel.tall for panel in panels], default=0)
+    width = 2.2 + 3.1 * len(panels) if shared else 5.2 * len(panels)
+    kinds = dict.fromkeys(r.feedback for p in panels for _, rows in p.groups for r in rows if r.feedback != "none")
+    handles = _key(key, list(kinds))
+    figure = new_figure(max(width, 6.5), 0.85 + 0.3 * max(tall, 2), title, _alt(panels, title), note, handles)
+    all_axes = figure.subplots(1, len(panels), sharey=shared, sharex=True, squeeze=False)[0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        _panel(axes, panel)
+        axes.set_xlabel(x_label)
+    return figure
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    place, places, names, furthest = 0.0, [], [], 100.0
+    for name, rows in panel.groups:
+        place += 0.5 if place else 0.0
+        if name:
+            axes.text(0, place + 0.1, " " + wrapped(name, 60, 1), va="center", fontweight="bold", fontsize=9)
+            place += 1
+        for row in rows:
+            furthest = max(furthest, _row(axes, row, place))
+            places.append(place)
+            names.append(wrapped(row.name, 30))
+            place += 1
+    axes.axvline(50, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2.5)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, furthest)
+    axes.set_xticks(range(0, 101, 25))
+    axes.set_ylim(max(place, 1) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title(wrapped(panel.title, 40, 2))
+
+
+def _row(axes: Axes, row: Row, place: float) -> float:
+    """Draw one bar and return how far to the right it reaches with its number."""
+    value = row.rate.value
+    if value is None:
+        axes.text(1.5, place, wrapped(row.rate.note or "no finished run", 44, 1), va="center", color=SOFT, fontsize=8)
+        return 0.0
+    solid = value if row.feedback == "none" else 0.0 if row.start is None else min(row.start, value)
+    axes.barh(place, solid, height=TALL, color=row.colour, zorder=2)
+    if row.feedback != "none":
+        look = {"height": TALL, "facecolor": PAGE, "edgecolor": row.colour, "linewidth": 1, "zorder": 2}
+        axes.barh(place, value - solid, left=solid, hatch=HATCHES[row.feedback], **look)
+        if row.start is not None and row.start > value:  # what the feedback took away
+            axes.barh(place, row.start - value, left=value, linestyle=":", **look)
+    whisker(axes, row.rate, place)
+    axes.plot(
+        row.seeds,
+        [place + 0.2] * len(row.seeds),
+        "o",
+        markersize=3.4,
+        markerfacecolor=INK,
+        markeredgecolor=PAGE,
+        markeredgewidth=0.6,
+        zorder=4,
+    )
+    right = max([ends(row.rate)[1], value, row.start or 0.0, *row.seeds])
+    halo = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.8}
+    axes.text(right + 1.5, place, f"{value:.1f}", va="center", fontsize=9, zorder=5, bbox=halo)
+    return right + 11
+
+
+def _key(families: Sequence[tuple[str, str]], kinds: Sequence[Feedback]) -> list[Any]:
+    from matplotlib.patches import Patch
+
+    hatched = [Patch(facecolor=PAGE, edgecolor=SOFT, hatch=HATCHES[kind], label=FEEDBACK[kind]) for kind in kinds]
+    return [Patch(facecolor=colour, label=wrapped(name, 34, 1)) for name, colour in families] + hatched
+
+
+def _alt(panels: Sequence[Panel], title: str) -> str:
+    said = [
+        f"{row.name} {row.rate.value:.1f}"
+        for _, rows in (panels[0].groups if panels else ())
+        for row in rows
+        if row.rate.value is not None
+    ]
+    more = f", and {len(said) - 12} more" if len(said) > 12 else ""
+    return f"{title}. {', '.join(said[:12])}{more}" if said else title
+
+
+READING = (
+    "Bars: share of prompts won against {baseline}; a tie is half a win; at 50 the two are level. "
+    "Hatched: what was added to SFT; dotted: what was taken away. Lines: 95 % intervals. {dots}"
+)
+
+
+def win_rates(findings: Findings) -> Figure | None:
+    """Draw every arm's win rate, grouped by student, one panel for each judge."""
+    if not any(arm.rates for arm in findings.arms):
+        return None
+    teachers = colours_of(arm.teacher for arm in findings.arms)
+    models = dict.fromkeys(arm.model for arm in findings.arms)
+    panels = [
+        Panel(
+            f"in the eyes of {judge}",
+            tuple(
+                (
+                    model if len(models) > 1 else "",
+                    tuple(row_of(findings, arm.name, judge, teachers) for arm in findings.arms if arm.model == model),
+                )
+                for model in models
+            ),
+        )
+        for judge in findings.judges
+    ]
+    return bars(panels, "Win rates", "win rate (%)", reading(findings), _teachers(findings, teachers))
+
+
+def strong_teacher(findings: Findings) -> Figure | None:
+    """Draw what feedback adds to SFT on a part, beside SFT on all of the same teacher: the paper's Figure 5."""
+    teachers = colours_of(arm.teacher for arm in findings.arms)
+    groups: dict[str, list[str]] = {}
+    for model, teacher in dict.fromkeys((arm.model, arm.teacher) for arm in findings.arms):
+        mine = [arm for arm in findings.arms if (arm.model, arm.teacher) == (model, teacher) and arm.rates]
+        known = {arm.name for arm in mine}
+        fed = [arm for arm in mine if arm.feedback == "dpo" and arm.start in known]
+        least = max((arm.fraction for arm in fed), default=1.0)
+        alone = [arm for arm in mine if arm.feedback == "none" and arm.fraction > least]
+        if fed and alone:
+            several = len({arm.model for arm in findings.arms}) > 1
+            heading = f"{model}, taught by {teacher}" if several else f"taught by {teacher}"
+            groups[heading] = [*(arm.name for arm in fed), max(alone, key=lambda arm: arm.fraction).name]
+    if not groups:
+        return None
+    panels = [
+        Panel(
+            f"in the eyes of {judge}",
+            tuple((g, tuple(row_of(findings, n, judge, teachers) for n in names)) for g, names in groups.items()),
+        )
+        for judge in findings.judges
+    ]
+    title = "Feedback on a part, or the same teacher's completions for all"
+    return bars(panels, title, "win rate (%)", reading(findings))
+
+
+def row_of(findings: Findings, name: str, judge: str, colours: dict[str, str]) -> Row:
+    """Return the bar of the arm `name` in the eyes of `judge`."""
+    arms = {arm.name: arm for arm in findings.arms}
+    arm = arms[name]
+    rate = arm.rate_by(judge)
+    start = arms[arm.start].rate_by(judge) if arm.start in arms else None
+    return Row(
+        name=name,
+        rate=rate.rate if rate else Span(value=None, note="no finished run"),
+        colour=colours[arm.teacher],
+        feedback=arm.feedback,
+        start=start.rate.value if start else None,
+        seeds=tuple(rate.by_seed.values()) if rate and len(rate.by_seed) > 1 else (),
+    )
+
+
+def reading(findings: Findings) -> str:
+    """Return how to read bars of win rates."""
+    dots = "Dots: single training runs." if len(findings.seeds) > 1 else "One training run for each arm."
+    return READING.format(baseline=findings.baseline, dots=dots)
+
+
+def _teachers(findings: Findings, colours: dict[str, str]) -> list[tuple[str, str]]:
+    models = {arm.teacher: arm.teacher_model for arm in findings.arms}
+    if len(colours) == 1:
+        return []
+    return [
+        (f"taught by {name}" + (f" ({models[name]})" if models[name] != name else ""), colour)
+        for name, colour in colours.items()
+    ]
+
+
+def draw_bars(given: Sequence[Bar], title: str, x_label: str, note: str, path: Path) -> None:
+    """Write a picture of `given` (PNG or SVG by `path`'s ending); the lines are two standard errors long each way.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    colours = colours_of(family for *_, family in given)
+    rows = [
+        Row(name, Span(value=height, low=height - 2 * error, high=height + 2 * error), colours[family])
+        for name, height, error, family in given
+    ]
+    with styled(), disk_errors(path):
+        figure = bars([Panel("", (("", tuple(rows)),))], title, x_label, note)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
