@@ -27,7 +27,7 @@ from tutelage.miniature.world import make_prompts
 from tutelage.pipeline import finished, model, rows
 from tutelage.progress import human_seconds, say
 from tutelage.records import Completion, Prompt
-from tutelage.report.bars import draw_bars
+from tutelage.report.figures.bars import draw_bars
 from tutelage.stages import dpo, evaluate, label, prefer, sample, sft, teach
 from tutelage.stages.judging import Critic, Judging
 from tutelage.stages.loss import Loss

@@ -227,7 +227,7 @@ def test_stages_and_everything_that_reads_settings_import_without_torch() -> Non
 
 
 def test_reports_read_without_torch_http_or_stages() -> None:
-    code = "import sys, tutelage.report.trace, tutelage.report.bars\nassert 'tutelage.stages' not in sys.modules"
+    code = "import sys, tutelage.report.trace, tutelage.report.figures\nassert 'tutelage.stages' not in sys.modules"
     assert loaded_after(code).isdisjoint({*HEAVY, "aiohttp", "matplotlib", "omegaconf"})
 
 

@@ -1,4 +1,4 @@
-"""The picture: a file of the right kind, whatever the names and numbers."""
+"""The demo's picture: a file of the right kind, whatever the names and numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tutelage import extras
 from tutelage.errors import MissingExtraError, StoreError
-from tutelage.report.bars import Bar, draw_bars
+from tutelage.report.figures.bars import Bar, draw_bars
 
 BARS: list[Bar] = [
     ("SFT weak 10%", 40.0, 2.0, "weak"),
@@ -42,13 +42,13 @@ def test_the_file_is_a_picture_and_its_folder_is_made(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_heights_and_error_bars_are_the_numbers_given(drawn: Callable[[list[Bar]], Any]) -> None:
+def test_lengths_and_error_bars_are_the_numbers_given(drawn: Callable[[list[Bar]], Any]) -> None:
     axes = drawn(BARS)
-    assert [patch.get_height() for patch in axes.patches] == [40, 60, 80]
-    lines = [tuple(path.vertices[:, 1]) for c in axes.collections for path in c.get_paths()]
+    assert [patch.get_width() for patch in axes.patches] == [40, 60, 80]
+    lines = [tuple(path.vertices[:, 0]) for c in axes.collections for path in c.get_paths()]
     assert lines == [(36, 44), (56, 64), (80, 80)]
     assert [t.get_text() for t in axes.texts] == ["40.0", "60.0", "80.0"]
-    assert axes.get_ylim() == (0, 100)
+    assert axes.get_xlim() == (0, 100)
 
 
 def test_one_family_has_one_colour(drawn: Callable[[list[Bar]], Any]) -> None:
@@ -56,14 +56,27 @@ def test_one_family_has_one_colour(drawn: Callable[[list[Bar]], Any]) -> None:
     assert colours[0] == colours[1] != colours[2]
 
 
-def test_a_bar_near_the_top_keeps_its_number_inside(drawn: Callable[[list[Bar]], Any]) -> None:
+def test_a_bar_near_the_end_keeps_its_number_inside(drawn: Callable[[list[Bar]], Any]) -> None:
     axes = drawn([("all", 100.0, 1.0, "x")])
-    assert axes.texts[0].get_position()[1] < axes.get_ylim()[1]
+    box = axes.texts[0].get_window_extent()
+    assert box.x1 < axes.get_window_extent().x1
 
 
-@pytest.mark.parametrize("name", ["$\\foo$", "a$b$c", "", "x" * 60, "größer", "<b>&amp;", "a\nb"])
-def test_a_name_is_text_whatever_it_holds(drawn: Callable[[list[Bar]], Any], name: str) -> None:
-    assert drawn([(name, 50.0, 1.0, name)]).get_xticklabels()[0].get_text() == name
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("$\\foo$", "$\\foo$"),
+        ("a$b$c", "a$b$c"),
+        ("", " "),
+        ("x" * 60, "x" * 30 + "\n" + "x" * 30),
+        ("x" * 200, "x" * 30 + "\n" + "x" * 30 + "\n" + "x" * 29 + "…"),
+        ("größer", "größer"),
+        ("<b>&amp;", "<b>&amp;"),
+        ("a\nb\x1b", "a\\nb\\x1b"),
+    ],
+)
+def test_a_name_is_text_whatever_it_holds(drawn: Callable[[list[Bar]], Any], name: str, shown: str) -> None:
+    assert drawn([(name, 50.0, 1.0, name)]).get_yticklabels()[0].get_text() == shown
 
 
 def test_many_families_and_no_bars_at_all_are_drawn(drawn: Callable[[list[Bar]], Any]) -> None:
@@ -84,5 +97,5 @@ def test_without_matplotlib_one_error_says_what_to_install(tmp_path: Path, monke
 
 
 def test_matplotlib_comes_only_with_a_picture() -> None:
-    code = "import sys, tutelage.report.bars; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, tutelage.report.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.disk import disk_errors
-from tutelage.findings import Feedback, Findings, Span
+from tutelage.findings import ArmFound, Feedback, Findings, Span
 from tutelage.report.figures.style import (
     FEEDBACK,
     HATCHES,
@@ -43,12 +43,16 @@ class Row:
     seeds: tuple[float, ...] = ()
 
 
+Group = tuple[str, tuple[Row, ...]]
+"""A heading (or none), and the rows below it."""
+
+
 @dataclass(frozen=True)
 class Panel:
-    """Bars side by side; a group has a name (or none) and its rows."""
+    """Bars below each other."""
 
     title: str
-    groups: tuple[tuple[str, tuple[Row, ...]], ...]
+    groups: tuple[Group, ...]
 
     @property
     def names(self) -> list[list[str]]:
@@ -75,12 +79,12 @@ def bars(panels: Sequence[Panel], title: str, x_label: str, note: str, key: Sequ
     figure = new_figure(max(width, 6.5), 0.85 + 0.3 * max(tall, 2), title, _alt(panels, title), note, handles)
     all_axes = figure.subplots(1, len(panels), sharey=shared, sharex=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
-        _panel(axes, panel)
+        _panel(axes, panel, tall)
         axes.set_xlabel(x_label)
     return figure
 
 
-def _panel(axes: Axes, panel: Panel) -> None:
+def _panel(axes: Axes, panel: Panel, tall: float) -> None:
     place, places, names, furthest = 0.0, [], [], 100.0
     for name, rows in panel.groups:
         place += 0.5 if place else 0.0
@@ -97,7 +101,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, furthest)
     axes.set_xticks(range(0, 101, 25))
-    axes.set_ylim(max(place, 1) - 0.4, -0.6)
+    axes.set_ylim(max(tall, 1) - 0.4, -0.6)  # a bar is as thick in a panel with few
     axes.grid(axis="x")
     axes.spines["bottom"].set_visible(False)
     axes.set_title(wrapped(panel.title, 40, 2))
@@ -137,7 +141,7 @@ def _key(families: Sequence[tuple[str, str]], kinds: Sequence[Feedback]) -> list
     from matplotlib.patches import Patch
 
     hatched = [Patch(facecolor=PAGE, edgecolor=SOFT, hatch=HATCHES[kind], label=FEEDBACK[kind]) for kind in kinds]
-    return [Patch(facecolor=colour, label=wrapped(name, 34, 1)) for name, colour in families] + hatched
+    return [Patch(facecolor=colour, label=wrapped(name, 48, 1)) for name, colour in families] + hatched
 
 
 def _alt(panels: Sequence[Panel], title: str) -> str:
@@ -161,28 +165,34 @@ def win_rates(findings: Findings) -> Figure | None:
     """Draw every arm's win rate, grouped by student, one panel for each judge."""
     if not any(arm.rates for arm in findings.arms):
         return None
-    teachers = colours_of(arm.teacher for arm in findings.arms)
+    panels = [Panel(f"in the eyes of {judge}", win_rate_groups(findings, judge)) for judge in findings.judges]
+    return bars(panels, "Win rates", "win rate (%)", reading(findings), teacher_key(findings))
+
+
+def win_rate_groups(findings: Findings, judge: str) -> tuple[Group, ...]:
+    """Return all arms in the eyes of one judge; several students are a group each."""
     models = dict.fromkeys(arm.model for arm in findings.arms)
-    panels = [
-        Panel(
-            f"in the eyes of {judge}",
-            tuple(
-                (
-                    model if len(models) > 1 else "",
-                    tuple(row_of(findings, arm.name, judge, teachers) for arm in findings.arms if arm.model == model),
-                )
-                for model in models
-            ),
+    return tuple(
+        (
+            model if len(models) > 1 else "",
+            tuple(row_of(findings, arm, judge) for arm in findings.arms if arm.model == model),
         )
-        for judge in findings.judges
-    ]
-    return bars(panels, "Win rates", "win rate (%)", reading(findings), _teachers(findings, teachers))
+        for model in models
+    )
 
 
 def strong_teacher(findings: Findings) -> Figure | None:
     """Draw what feedback adds to SFT on a part, beside SFT on all of the same teacher: the paper's Figure 5."""
-    teachers = colours_of(arm.teacher for arm in findings.arms)
-    groups: dict[str, list[str]] = {}
+    panels = [Panel(f"in the eyes of {judge}", strong_groups(findings, judge)) for judge in findings.judges]
+    if not any(panel.groups for panel in panels):
+        return None
+    title = "Feedback on a part, or the same teacher's completions for all"
+    return bars(panels, title, "win rate (%)", reading(findings))
+
+
+def strong_groups(findings: Findings, judge: str) -> tuple[Group, ...]:
+    """Return for each student and teacher the arms with feedback that have a start, and SFT alone on the most."""
+    groups = []
     for model, teacher in dict.fromkeys((arm.model, arm.teacher) for arm in findings.arms):
         mine = [arm for arm in findings.arms if (arm.model, arm.teacher) == (model, teacher) and arm.rates]
         known = {arm.name for arm in mine}
@@ -192,30 +202,19 @@ def strong_teacher(findings: Findings) -> Figure | None:
         if fed and alone:
             several = len({arm.model for arm in findings.arms}) > 1
             heading = f"{model}, taught by {teacher}" if several else f"taught by {teacher}"
-            groups[heading] = [*(arm.name for arm in fed), max(alone, key=lambda arm: arm.fraction).name]
-    if not groups:
-        return None
-    panels = [
-        Panel(
-            f"in the eyes of {judge}",
-            tuple((g, tuple(row_of(findings, n, judge, teachers) for n in names)) for g, names in groups.items()),
-        )
-        for judge in findings.judges
-    ]
-    title = "Feedback on a part, or the same teacher's completions for all"
-    return bars(panels, title, "win rate (%)", reading(findings))
+            shown = [*fed, max(alone, key=lambda arm: arm.fraction)]
+            groups.append((heading, tuple(row_of(findings, arm, judge) for arm in shown)))
+    return tuple(groups)
 
 
-def row_of(findings: Findings, name: str, judge: str, colours: dict[str, str]) -> Row:
-    """Return the bar of the arm `name` in the eyes of `judge`."""
-    arms = {arm.name: arm for arm in findings.arms}
-    arm = arms[name]
-    rate = arm.rate_by(judge)
-    start = arms[arm.start].rate_by(judge) if arm.start in arms else None
+def row_of(findings: Findings, arm: ArmFound, judge: str) -> Row:
+    """Return the bar of an arm in the eyes of one judge, in the colour of its teacher."""
+    before = next((other for other in findings.arms if other.name == arm.start), None)
+    rate, start = arm.rate_by(judge), before.rate_by(judge) if before else None
     return Row(
-        name=name,
+        name=arm.name,
         rate=rate.rate if rate else Span(value=None, note="no finished run"),
-        colour=colours[arm.teacher],
+        colour=colours_of(other.teacher for other in findings.arms)[arm.teacher],
         feedback=arm.feedback,
         start=start.rate.value if start else None,
         seeds=tuple(rate.by_seed.values()) if rate and len(rate.by_seed) > 1 else (),
@@ -228,8 +227,10 @@ def reading(findings: Findings) -> str:
     return READING.format(baseline=findings.baseline, dots=dots)
 
 
-def _teachers(findings: Findings, colours: dict[str, str]) -> list[tuple[str, str]]:
+def teacher_key(findings: Findings) -> list[tuple[str, str]]:
+    """Return what the colours mean; one colour needs no words."""
     models = {arm.teacher: arm.teacher_model for arm in findings.arms}
+    colours = colours_of(arm.teacher for arm in findings.arms)
     if len(colours) == 1:
         return []
     return [

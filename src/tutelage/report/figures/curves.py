@@ -30,6 +30,8 @@ RULES: dict[Rule, str] = {
     "dollars": "dollars for teacher and critic",
     "tokens": "tokens trained on",
 }
+_WORD = 0.33
+"""Inches that the words of a tick take."""
 _LINES = ("-", "--", ":", "-.")
 
 
@@ -62,6 +64,11 @@ class Plot:
     """Where, and what it says; none: as matplotlib likes it."""
     title: str = ""
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether there is more than arms with feedback."""
+        return any(series.feedback == "none" for series in self.series)
+
 
 def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: bool = True) -> Figure:
     """Draw panels in rows; each row has its names at the right, at the height of the marks they belong to.
@@ -70,7 +77,7 @@ def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: boo
         is_shared: the panels of a row show the same series, so one set of names is enough.
     """
     columns = max(len(row) for row in rows)
-    wide = 1.9 if is_shared else 2.6  # about what is left for a panel
+    wide = 1.9 if is_shared else 2.8  # inches, about what is left for a panel
     width = 2.2 + 2.25 * columns if is_shared else 4.6 * columns
     key = _key({s.feedback for row in rows for plot in row for s in plot.series})
     figure = new_figure(max(width, 5.6), 3.1 * len(rows), title, _alt(rows, title), note, key)
@@ -80,7 +87,7 @@ def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: boo
         for axes in axes_row[len(row) :]:
             axes.set_axis_off()
         for number, (axes, plot) in enumerate(zip(axes_row, row, strict=False)):
-            _plot(axes, plot)
+            _plot(axes, plot, wide)
             axes.set_ylim(*limits)
             if number == 0 or not is_shared:
                 axes.set_ylabel("win rate (%)")
@@ -95,8 +102,9 @@ def _key(kinds: Set[Feedback]) -> list[Any]:
 
     if kinds <= {"none"}:
         return []
-    look = {"color": SOFT, "markeredgewidth": 1.4, "markersize": 6}
-    full, hollow = {"linestyle": "-"}, {"linestyle": "", "markerfacecolor": PAGE}
+    look: dict[str, Any] = {"color": SOFT, "markeredgewidth": 1.4, "markersize": 6}
+    full: dict[str, Any] = {"linestyle": "-"}
+    hollow: dict[str, Any] = {"linestyle": "", "markerfacecolor": PAGE}
     return [
         Line2D([], [], marker=MARKERS[k], label=FEEDBACK[k], **look, **(full if k == "none" else hollow))
         for k in MARKERS
@@ -104,7 +112,7 @@ def _key(kinds: Set[Feedback]) -> list[Any]:
     ]
 
 
-def _plot(axes: Axes, plot: Plot) -> None:
+def _plot(axes: Axes, plot: Plot, wide: float) -> None:
     axes.axhline(50, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.grid(axis="y")
     for series in plot.series:
@@ -115,12 +123,12 @@ def _plot(axes: Axes, plot: Plot) -> None:
         beside = list(close)
         for number, series in enumerate(beside):
             _arm(axes, series, 7.0 * (number - (len(beside) - 1) / 2))
-    _lay_out_x(axes, plot)
+    _lay_out_x(axes, plot, wide)
     axes.set_xlabel(plot.x_label)
     axes.set_title(wrapped(plot.title, 44, 2) if plot.title else "")
 
 
-def _lay_out_x(axes: Axes, plot: Plot) -> None:
+def _lay_out_x(axes: Axes, plot: Plot, wide: float) -> None:
     """A logarithmic x if the places lie far apart; zero, if it is one of them, stands left of the least."""
     places = sorted({mark.x for series in plot.series for mark in series.marks})
     positive = [x for x in places if x > 0] or [1.0]
@@ -137,18 +145,18 @@ def _lay_out_x(axes: Axes, plot: Plot) -> None:
     at = list(plot.ticks) or [(x, _short(x)) for x in _round(low, high)]
     axes.set_xticks([], [])
     axes.minorticks_off()
-    kept = _apart(axes, at)
+    kept = _apart(axes, at, _WORD / wide)
     axes.set_xticks([x for x, _ in kept], [said for _, said in kept])
 
 
-def _apart(axes: Axes, ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+def _apart(axes: Axes, ticks: Sequence[tuple[float, str]], least: float) -> list[tuple[float, str]]:
     """Return the ticks, from the last one back, whose words do not touch."""
     kept: list[tuple[float, str]] = []
     left = math.inf
     to_axes = axes.transScale + axes.transLimits
     for x, said in sorted(ticks, reverse=True):
         place = float(to_axes.transform((x, 50.0))[0])
-        if place <= left - 0.17:
+        if place <= left - least:
             kept.append((x, said))
             left = place
     return kept[::-1]
@@ -246,8 +254,8 @@ def scaling(findings: Findings) -> Figure | None:
         return None
     rows, left_out = [], list[str]()
     for judge in findings.judges:
-        plots = [(rule, _of_rule(findings, judge, rule)) for rule in RULES]
-        rows.append([plot for _, plot in plots if any(s.feedback == "none" for s in plot.series)])
+        plots = [(rule, plot_of(findings, judge, rule)) for rule in RULES]
+        rows.append([plot for _, plot in plots if plot.has_curve])
         names = {s.name for _, plot in plots for s in plot.series}
         for rule, plot in plots:
             gone = sorted(names - {s.name for s in plot.series})
@@ -261,7 +269,8 @@ def scaling(findings: Findings) -> Figure | None:
     return curves(rows, "SFT scaling, and the arms with feedback beside it", _NOTE + " ".join(left_out))
 
 
-def _of_rule(findings: Findings, judge: str, rule: Rule) -> Plot:
+def plot_of(findings: Findings, judge: str, rule: Rule) -> Plot:
+    """Return the curves that are known against `rule`, and the arms with feedback, in the eyes of one judge."""
     colours = colours_of(arm.teacher for arm in findings.arms)
     models = list(dict.fromkeys(arm.model for arm in findings.arms))
     series, ticks = [], dict[float, str]()

@@ -62,7 +62,7 @@ def _panel(axes: Axes, found: Sequence[ComparisonFound], margin: float) -> None:
     for place, comparison in enumerate(found):
         _row(axes, comparison, place)
     axes.set_yticks(range(len(found)), [wrapped(c.question, 34, 3) for c in found])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(length=0)
     axes.set_ylim(len(found) - 0.45, -0.55)
     axes.spines[["left", "bottom"]].set_visible(False)
     for place in range(1, len(found)):

@@ -55,7 +55,7 @@ def training(findings: Findings) -> Figure | None:
                 _lines(axes, why.curves, name, called, colour, most)
             axes.set_title(title, fontsize=8.5, color=SOFT, pad=3)
             axes.tick_params(labelsize=7.5, labelcolor=SOFT, labelleft=True)
-            axes.margins(x=0.02)
+            axes.margins(x=0.02, y=0.14)
             axes.grid(axis="y")
         # In the first panel, above its title: the arm that the row is about.
         row[0].set_title(
@@ -75,17 +75,16 @@ def _lines(axes: Axes, runs: Sequence[TrainingCurve], name: str, called: str, co
     ]
     for run in known:
         steps = thinned(sorted(run), most)
-        look = {"linewidth": 0.8, "alpha": 0.5} if len(known) > 1 else {"linewidth": 2}
+        look = {"linewidth": 0.8, "alpha": 0.5} if len(known) > 1 else {"linewidth": 2.0}
         axes.plot(steps, [run[step] for step in steps], color=colour, **look)
     steps = thinned(sorted(set.intersection(*map(set, known))), most) if known else []
     if len(known) > 1 and steps:
         axes.plot(steps, [sum(run[s] for run in known) / len(known) for s in steps], color=colour, linewidth=2)
     if called and steps:
         at = sum(run[steps[-1]] for run in known) / len(known)
-        look = {"color": colour, "fontsize": 7.5, "ha": "right", "fontweight": "bold"}
-        axes.annotate(
-            called, (steps[-1], at), (0, -14 if called == "rejected" else 7), textcoords="offset points", **look
-        )
+        bold = {"color": colour, "fontsize": 7.5, "ha": "right", "fontweight": "bold"}
+        below = -14 if called == "rejected" else 7
+        axes.annotate(called, (steps[-1], at), (0, below), textcoords="offset points", **bold)
 
 
 def thinned(steps: Sequence[int], most: int) -> Sequence[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tutelage.findings import Findings, MatrixCell
 from tutelage.report.figures.style import INK, LINE, SOFT, A, Axes, B, Figure, interval, new_figure, signed, wrapped
 
@@ -26,7 +28,7 @@ def matrix(findings: Findings) -> Figure | None:
     ]
     figure = new_figure(
         max(1.9 + 1.75 * len(judges), 6.2),
-        0.8 + 0.85 * len(critics),
+        0.8 + 0.98 * len(critics),
         "What feedback gains, by critic and by judge",
         "Gains in points. " + "; ".join(said[:12]),
         _NOTE,
@@ -56,7 +58,9 @@ def _cell(axes: Axes, cell: MatrixCell, column: int, row: int, most: float) -> N
     depth = 0.0 if gain is None else 0.06 + 0.44 * abs(gain) / most
     place = (column - 0.47, row - 0.44)
     axes.add_patch(Rectangle(place, 0.94, 0.88, facecolor=A if (gain or 0) >= 0 else B, alpha=depth, linewidth=0))
-    frame = {"edgecolor": INK, "linewidth": 2.0} if cell.related else {"edgecolor": LINE, "linewidth": 0.8}
+    frame: dict[str, Any] = (
+        {"edgecolor": INK, "linewidth": 2.0} if cell.related else {"edgecolor": LINE, "linewidth": 0.8}
+    )
     axes.add_patch(Rectangle(place, 0.94, 0.88, fill=False, **frame))
     if gain is None:
         axes.text(column, row, wrapped(cell.gain.note or "unknown", 22, 2), ha="center", va="center", fontsize=8)
@@ -65,7 +69,7 @@ def _cell(axes: Axes, cell: MatrixCell, column: int, row: int, most: float) -> N
     if cell.excess.value is not None:
         lines.append(f"own taste {signed(cell.excess.value)}")
     lines.append(cell.related)
-    axes.text(column, row - 0.2, signed(gain), ha="center", va="center", fontsize=12, fontweight="bold")
+    axes.text(column, row - 0.22, signed(gain), ha="center", va="center", fontsize=12, fontweight="bold")
     axes.text(
-        column, row - 0.02, "\n".join(filter(None, lines)), ha="center", va="top", fontsize=7.8, linespacing=1.35
+        column, row - 0.06, "\n".join(filter(None, lines)), ha="center", va="top", fontsize=7.8, linespacing=1.35
     )

@@ -33,7 +33,7 @@ FEEDBACK: dict[Feedback, str] = {
     "shuffled": "shuffled labels",
 }
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": INK,
@@ -95,20 +95,21 @@ def new_figure(width: float, height: float, title: str, alt: str, note: str = ""
         key: artists with labels, for a legend between title and picture.
     """
     from matplotlib.figure import Figure as Drawing
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     title = wrapped(title, int(width * 9), 2)
     note = wrapped(note, int(width * 15), 6) if note else ""
-    columns = max(int(width / 2.3), 1)
+    columns = max(int(width / (0.75 + 0.075 * max([len(artist.get_label()) for artist in key], default=0))), 1)
     # Letters have a size in points, so the bands for words are inches, however high the figure is.
     top = 0.18 + 0.21 * (title.count("\n") + 1)
     band = top + (0.1 + 0.22 * math.ceil(len(key) / columns) if key else 0)
     bottom = 0.12 + 0.165 * (note.count("\n") + 1) if note else 0.0
     total = height + band + bottom
-    figure = Drawing(figsize=(width, total), layout="constrained")
-    figure.get_layout_engine().set(
+    engine = ConstrainedLayoutEngine(
         w_pad=0.06, h_pad=0.04, wspace=0.03, hspace=0.04, rect=(0, bottom / total, 1, height / total)
     )
-    look = {"ha": "left", "va": "top", "in_layout": False}
+    figure = Drawing(figsize=(width, total), layout=engine)
+    look: dict[str, Any] = {"ha": "left", "va": "top", "in_layout": False}
     figure.text(0.1 / width, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", **look)
     if key:
         legend = figure.legend(
