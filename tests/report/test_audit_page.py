@@ -13,8 +13,9 @@ from tutelage.measure.audit import audit
 from tutelage.measure.injected import Injected
 from tutelage.measure.showings import Observation, PairFacts
 from tutelage.records import Usage
-from tutelage.report.audit_page import MAX_CHARACTERS, audit_page, dot_and_whisker
+from tutelage.report.audit_page import audit_page, dot_and_whisker
 from tutelage.report.audit_words import in_words, interval, number, sentences
+from tutelage.report.page import MAX_CHARACTERS
 
 HOSTILE = "<script>alert(1)</script></style></pre>\x1b[2J\x07\u202eevil\u2028\ud83d\"'&amp;<img src=x onerror=y>{x}"
 

@@ -1,36 +1,18 @@
 """An audit as one page that needs nothing else: no script, no network, readable on a phone and on paper.
 
-Whatever comes from a model, a file or a person is text: escaped, and control characters made visible. The page
-also forbids itself to load or run anything.
+What makes it so, and what keeps texts from acting in it, is shared with the other pages: `report.page`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
-from tutelage.disk import visible
 from tutelage.report.audit_words import Tree, interval, known, number, sentences
-
-MAX_CHARACTERS = 1200
-"""Of a text that is shown; the rest is counted."""
+from tutelage.report.page import beginning, block, document, text
 
 _STYLE = """\
-:root{color-scheme:light dark;--page:#fff;--ink:#1b222b;--soft:#5a6573;--line:#d9dee5;--card:#f5f7f9;--dot:#1f6fb2;
---a:#1f6fb2;--b:#c8741a;--c:#8a93a0;--d:#3f8a5f}
-@media(prefers-color-scheme:dark){:root{--page:#12161b;--ink:#e4e8ed;--soft:#98a3b1;--line:#2c343d;--card:#1a2027;
---dot:#6db3f2;--a:#6db3f2;--b:#e9a04f;--c:#7b8592;--d:#6cc294}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:60rem;background:var(--page);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}
-h1{font-size:1.6rem;line-height:1.25;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}
-.soft,small,caption{color:var(--soft)}
 ul.short{padding:1rem 1rem 1rem 2rem;background:var(--card);border-radius:.5rem}ul.short li{margin:.35rem 0}
-table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.45rem .6rem .45rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600}thead th{color:var(--soft);font-weight:400;font-size:.85rem}
-tbody th small{display:block;font-weight:400;overflow-wrap:anywhere}
 table.measures{table-layout:fixed}table.measures th:first-child{width:32%}table.measures .v{width:11%}
 table.measures .i{width:19%}table.measures .n{width:8%}td.plot{min-width:9rem}table.planted th:first-child{width:28%}
 td.n,th.n{text-align:right;white-space:nowrap}td.v{white-space:nowrap}
@@ -38,17 +20,11 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{fill:var(--soft);font:9px system-ui,sans-serif}
 .axis{stroke:var(--line)}.zero{stroke:var(--soft);stroke-dasharray:3 3}.whisker{stroke:var(--dot);stroke-width:2}
 .dot{fill:var(--dot)}.key{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin-right:.35em}
-figure{margin:0}details{border:1px solid var(--line);border-radius:.5rem;margin:.6rem 0;padding:.5rem .8rem}
-summary{cursor:pointer;overflow-wrap:anywhere}
-pre{margin:.3rem 0 .8rem;padding:.6rem;background:var(--card);border-radius:.35rem;white-space:pre-wrap;
-overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace;unicode-bidi:isolate}
 @media(max-width:40rem){thead{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}
 tbody th,td{display:inline-block;border:0;padding:.1rem .8rem .1rem 0;text-align:left}
 table.measures tbody :is(th,.v,.i,.n),table.planted tbody th{width:auto}tbody th,td.plot{display:block}
 td.plot svg{max-width:20rem}
 td[data-is]::before{content:attr(data-is) " ";color:var(--soft);font-size:.85rem}td.n{text-align:left}}
-@media print{body{max-width:none;padding:0;font-size:11pt}tr,figure{break-inside:avoid}h2,thead{break-after:avoid}
-details::details-content{content-visibility:visible;display:block;height:auto}}
 """
 
 
@@ -61,12 +37,12 @@ def audit_page(measured: Tree, about: Mapping[str, str], examples: Sequence[Tree
         examples: {what, prompt, left, right, said: [{order, reply}]}, replies worth reading.
         planted: kind -> the text that was planted.
     """
-    judge = _text(measured["judge"])
+    judge = text(measured["judge"])
     body = [
         f"<h1>Audit of {judge}</h1>",
-        f'<p class="soft">{" · ".join(f"{_text(k)}: {_text(v)}" for k, v in about.items())}</p>',
+        f'<p class="soft">{" · ".join(f"{text(k)}: {text(v)}" for k, v in about.items())}</p>',
         "<h2>In short</h2>",
-        '<ul class="short">' + "".join(f"<li>{_text(s)}</li>" for s in sentences(measured)) + "</ul>",
+        '<ul class="short">' + "".join(f"<li>{text(s)}</li>" for s in sentences(measured)) + "</ul>",
         '<p class="soft">In brackets and as whiskers: 95 % intervals, over pairs. An open end is drawn as an arrow. '
         "Dashed: what a judge without the fault would show.</p>",
         *(_table(title, rows) for title, rows in _groups(measured)),
@@ -75,26 +51,7 @@ def audit_page(measured: Tree, about: Mapping[str, str], examples: Sequence[Tree
         _injections(measured["injections"], planted),
         _examples(examples),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>Audit of {judge}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body></html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    """Return any text as one line of page text in which nothing acts and nothing hides."""
-    return escape(visible(str(value)))
-
-
-def _block(value: str) -> str:
-    """The same for a text of many lines; long ones are cut."""
-    cut = value[:MAX_CHARACTERS]
-    rest = f"\n[{len(value) - len(cut):,} more characters]" if len(cut) < len(value) else ""
-    return f"<pre>{chr(10).join(_text(line) for line in cut.split(chr(10)))}{rest}</pre>"
+    return document(f"Audit of {measured['judge']}", body, _STYLE)
 
 
 # ---- measures ---------------------------------------------------------------------------------------
@@ -148,20 +105,20 @@ def _own_family(own: Tree) -> list[_Row]:
 
 def _table(title: str, rows: Sequence[_Row]) -> str:
     cells = "".join(
-        f"<tr><th scope=row>{_text(name)}<small>{_text(meaning)}</small></th>{_cells(estimate, ideal)}</tr>"
+        f"<tr><th scope=row>{text(name)}<small>{text(meaning)}</small></th>{_cells(estimate, ideal)}</tr>"
         for name, meaning, estimate, ideal in rows
     )
     head = "<th>measure<th class=v>estimate<th class=i>95 % interval<th><th class=n>pairs"
-    return f"<h2>{_text(title)}</h2><table class=measures><thead><tr>{head}</thead><tbody>{cells}</tbody></table>"
+    return f"<h2>{text(title)}</h2><table class=measures><thead><tr>{head}</thead><tbody>{cells}</tbody></table>"
 
 
 def _cells(estimate: Tree, ideal: float | None, widest: float | None = None) -> str:
     if not known(estimate):
-        return f'<td colspan=4 class="soft">{_text(estimate["note"])}</td>'
+        return f'<td colspan=4 class="soft">{text(estimate["note"])}</td>'
     value = "–" if estimate["value"] is None else number(estimate["value"], estimate["unit"])
-    note = f"<small>{_text(estimate['note'])}</small>" if estimate["note"] else ""
+    note = f"<small>{text(estimate['note'])}</small>" if estimate["note"] else ""
     return (
-        f'<td class=v data-is="">{_text(value)}</td><td class=i data-is="95 %">{_text(interval(estimate))}{note}</td>'
+        f'<td class=v data-is="">{text(value)}</td><td class=i data-is="95 %">{text(interval(estimate))}{note}</td>'
         f"<td class=plot>{dot_and_whisker(estimate, ideal, widest)}</td>"
         f'<td class=n data-is="pairs">{estimate["num"]:,}</td>'
     )
@@ -254,7 +211,7 @@ def _injections(effects: Sequence[Tree], planted: Mapping[str, str]) -> str:
         return ""
     widest = max([_reach(e["shift"]) for e in effects] + [1.0])
     rows = "".join(
-        f"<tr><th scope=row>{_text(e['kind'])}<small>{_text(_beginning(planted.get(e['kind'], '')))}</small></th>"
+        f"<tr><th scope=row>{text(e['kind'])}<small>{text(beginning(planted.get(e['kind'], '')))}</small></th>"
         f'<td class=v data-is="before">{_tally(e["before"])}</td>'
         f'<td class=v data-is="after">{_tally(e["after"])}</td>{_cells(e["shift"], 0.0, widest)}</tr>'
         for e in effects
@@ -272,19 +229,14 @@ def _tally(tally: Tree) -> str:
     return " / ".join(f"{tally[k]:,}" for k in ("won", "tied", "lost", "unreadable"))
 
 
-def _beginning(text: str, limit: int = 140) -> str:
-    text = " ".join(text[: 4 * limit].split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _examples(examples: Sequence[Tree]) -> str:
     if not examples:
         return ""
     shown = "".join(
-        f"<details><summary>{_text(e['what'])}: {_text(_beginning(e['prompt']))}</summary>"
-        f"<small>prompt</small>{_block(e['prompt'])}<small>left</small>{_block(e['left'])}"
-        f"<small>right</small>{_block(e['right'])}"
-        + "".join(f"<small>{_text(s['order'])}, the judge says</small>{_block(s['reply'])}" for s in e["said"])
+        f"<details><summary>{text(e['what'])}: {text(beginning(e['prompt']))}</summary>"
+        f"<small>prompt</small>{block(e['prompt'])}<small>left</small>{block(e['left'])}"
+        f"<small>right</small>{block(e['right'])}"
+        + "".join(f"<small>{text(s['order'])}, the judge says</small>{block(s['reply'])}" for s in e["said"])
         + "</details>"
         for e in examples
     )
