@@ -1,0 +1,213 @@
+"""What came of the arms, as tables: win rates, comparisons, the same comparisons at equal cost, scaling curves."""
+
+from __future__ import annotations
+
+from tutelage.findings import ArmFound, ComparisonFound, Findings, Matched, Outcome, Rate
+from tutelage.report.page import text
+from tutelage.report.study_words import FEEDBACK, RULES, cost, count, enough, p_value, percent, points
+from tutelage.report.tables import Column, Groups, Row, small, soft, span, table
+
+_SIGNS: dict[Outcome, str] = {"gain": "▲", "harm": "▼", "no gain": "=", "cannot tell": "?"}
+
+
+def in_the_eyes_of(findings: Findings, judge: str) -> str:
+    """Return a heading; with one judge there is nothing to tell apart."""
+    if len(findings.judges) < 2:
+        return ""
+    first = ", whose comparisons are the verdict" if judge == findings.judges[0] else ""
+    return f"In the eyes of {text(judge)}{first}"
+
+
+def badge(outcome: Outcome) -> str:
+    """Return an outcome that is told by its word and its sign, and by its colour last."""
+    kind = outcome.replace(" ", "-")
+    return f'<span class="badge {kind}"><span aria-hidden=true>{_SIGNS[outcome]}</span> {outcome}</span>'
+
+
+# ---- win rates --------------------------------------------------------------------------------------
+
+
+def win_rates(findings: Findings) -> str:
+    """Return every arm in the eyes of every judge."""
+    seeds = " · ".join(str(seed) for seed in findings.seeds)
+    columns = (
+        Column("Arm"),
+        Column("Taught by", False),
+        Column("Feedback", False),
+        Column("Win rate, %"),
+        Column("At equal length, %"),
+        Column(f"By seed: {seeds}"),
+        Column("Words"),
+        Column("Ended, %"),
+        Column("Unreadable · missing"),
+    )
+    groups = [
+        (in_the_eyes_of(findings, judge), [_win_rate(findings, arm, judge) for arm in findings.arms])
+        for judge in findings.judges
+    ]
+    caption = (
+        f"Win rate against {text(findings.baseline)}, ties counted half, with 95 % intervals. Words: mean length of "
+        "a completion. Ended: completions that ended by themselves. Unreadable and missing: verdicts, of all seeds."
+    )
+    return table("win-rates", caption, columns, groups)
+
+
+def _win_rate(findings: Findings, arm: ArmFound, judge: str) -> Row:
+    rate = arm.rate_by(judge)
+    critic = f"by {arm.critic}" if arm.critic else ""
+    teacher = f"{text(arm.teacher)}, {percent(arm.fraction)}{small(arm.teacher_model)}"
+    feedback = f"{FEEDBACK[arm.feedback]}{small(critic)}{small(arm.critic_model or '')}"
+    if rate is None:
+        cells = [soft("no run is finished"), *[soft("–")] * 5]
+    else:
+        cells = [
+            span(rate.rate),
+            span(rate.length_controlled),
+            _by_seed(findings, rate),
+            span(arm.words),
+            span(arm.ended),
+            f"{rate.num_invalid:,} · {rate.num_missing:,}",
+        ]
+    return Row(arm_name(findings, arm), [teacher, feedback, *cells])
+
+
+def arm_name(findings: Findings, arm: ArmFound) -> str:
+    """Return an arm's name and what only it has: its base where several are compared, changed settings, gaps."""
+    model = f"on {arm.model}" if len({other.model for other in findings.arms}) > 1 else ""
+    changed = ", ".join(f"{name}={value}" for name, value in arm.changed.items())
+    missing = f"{len(arm.missing)} of {len(arm.seeds) + len(arm.missing)} runs missing" if arm.missing else ""
+    return f"{text(arm.name)}{small(model)}{small(changed)}{small(missing)}"
+
+
+def _by_seed(findings: Findings, rate: Rate) -> str:
+    known = [points(rate.by_seed[seed]) if seed in rate.by_seed else "–" for seed in findings.seeds]
+    return " · ".join(known)
+
+
+# ---- comparisons ------------------------------------------------------------------------------------
+
+
+def comparisons(findings: Findings) -> str:
+    """Return every question that was asked, and what the data say."""
+    columns = (
+        Column("Question"),
+        Column("Difference, points"),
+        Column("At equal length"),
+        Column("p · after Holm"),
+        Column("Prompts · seeds"),
+        Column("Deviation of seeds"),
+        Column("Outcome", False),
+    )
+    groups = [
+        (in_the_eyes_of(findings, judge), [_comparison(c) for c in findings.comparisons if c.judge == judge])
+        for judge in findings.judges
+    ]
+    caption = (
+        "Differences of win rates, paired by prompt, with 95 % intervals over prompts and seeds. A difference under "
+        f"{points(findings.margin)} points counts as no gain. p: of no difference; after Holm: corrected for all "
+        "questions of this judge. Deviation: standard deviation of the difference between training runs, and below "
+        "it between prompts."
+    )
+    return table("comparisons", caption, columns, groups)
+
+
+def _comparison(found: ComparisonFound) -> Row:
+    seeds = "one seed" if found.seed_deviation is None else points(found.seed_deviation)
+    return Row(
+        f"{text(found.question)}{small(f'{found.first} against {found.second}')}{small(found.says)}",
+        [
+            span(found.difference, is_difference=True),
+            span(found.length_controlled, is_difference=True),
+            f"{p_value(found.p_value)} · {p_value(found.adjusted_p_value)}",
+            f"{found.num_prompts:,} · {found.num_seeds}",
+            f"{seeds}{small(f'prompts {points(found.prompt_deviation)}')}",
+            badge(found.outcome) + small(enough(found)),
+        ],
+    )
+
+
+def matched(findings: Findings) -> str:
+    """Return the comparisons at equal cost, by all rules: of the first judge at once, of the others folded."""
+    parts = []
+    for i, judge in enumerate(findings.judges):
+        groups: Groups = [
+            (
+                f"{text(c.question)}{small(f'{c.first} against {c.second}')}",
+                [_matched(findings, m) for m in c.matched],
+            )
+            for c in findings.comparisons
+            if c.judge == judge
+        ]
+        shown = _matched_table(findings, i, groups)
+        if shown and i:
+            shown = f"<details><summary>In the eyes of {text(judge)}</summary>{shown}</details>"
+        parts.append(shown)
+    return "".join(parts)
+
+
+def _matched_table(findings: Findings, number: int, groups: Groups) -> str:
+    columns = (
+        Column("Made equal in"),
+        Column("The first took"),
+        Column("The second took"),
+        Column("The second put at"),
+        Column("Difference, points"),
+        Column("In words", False),
+    )
+    caption = (
+        "The same comparisons with the second arm put where it costs as much as the first, on the scaling curve of "
+        f"its teacher: the part of the prompts it would be taught. The recipe's rule is {RULES[findings.match]}"
+        f"{f', the judge {text(findings.judges[number])}' if len(findings.judges) > 1 else ''}."
+    )
+    return table(f"matched-{number}", caption, columns, groups)
+
+
+def _matched(findings: Findings, found: Matched) -> Row:
+    name = RULES[found.rule]
+    if found.rule == findings.match:
+        name = f"<mark>{name}</mark><small>the recipe’s rule</small>"
+    return Row(
+        name,
+        [
+            cost(found.first_at, found.rule),
+            cost(found.second_at, found.rule),
+            soft("–") if found.fraction is None else percent(found.fraction),
+            span(found.difference, is_difference=True),
+            text(found.says),
+        ],
+    )
+
+
+# ---- scaling ----------------------------------------------------------------------------------------
+
+
+def curves(findings: Findings) -> str:
+    """Return SFT alone on more and more of a teacher's completions."""
+    columns = (
+        Column("Part of the prompts"),
+        Column("Arm", False),
+        Column("Prompts"),
+        Column("API dollars"),
+        Column("Training tokens"),
+        *(Column(f"Win rate, %: {judge}") for judge in findings.judges),
+    )
+    groups = [
+        (
+            f"SFT of {text(curve.model)} on {text(curve.teacher)}",
+            [
+                Row(
+                    percent(point.fraction),
+                    [
+                        text(point.arm),
+                        count(point.at.get("prompts")),
+                        cost(point.at.get("dollars"), "dollars"),
+                        count(point.at.get("tokens")),
+                        *(span(point.rates[j]) if j in point.rates else soft("–") for j in findings.judges),
+                    ],
+                )
+                for point in curve.points
+            ],
+        )
+        for curve in findings.curves
+    ]
+    return table("curves", "SFT alone on a part of a teacher’s completions, and what that took.", columns, groups)
