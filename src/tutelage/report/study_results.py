@@ -32,7 +32,8 @@ def win_rates(findings: Findings) -> str:
     seeds = " · ".join(str(seed) for seed in findings.seeds)
     columns = (
         Column("Arm"),
-        Column("Taught by", False),
+        Column("Teacher", False),
+        Column("Part taught"),
         Column("Feedback", False),
         Column("Win rate, %"),
         Column("At equal length, %"),
@@ -46,8 +47,9 @@ def win_rates(findings: Findings) -> str:
         for judge in findings.judges
     ]
     caption = (
-        f"Win rate against {text(findings.baseline)}, ties counted half, with 95 % intervals. Words: mean length of "
-        "a completion. Ended: completions that ended by themselves. Unreadable and missing: verdicts, of all seeds."
+        f"Win rate against {text(findings.baseline)}, ties counted half, with 95 % intervals. Part taught: of the "
+        "prompts. Words: mean length of a completion. Ended: completions that ended by themselves. Unreadable and "
+        "missing: verdicts, of all seeds."
     )
     return table("win-rates", caption, columns, groups)
 
@@ -55,7 +57,7 @@ def win_rates(findings: Findings) -> str:
 def _win_rate(findings: Findings, arm: ArmFound, judge: str) -> Row:
     rate = arm.rate_by(judge)
     critic = f"by {arm.critic}" if arm.critic else ""
-    teacher = f"{text(arm.teacher)}, {percent(arm.fraction)}{small(arm.teacher_model)}"
+    teacher = f"{text(arm.teacher)}{small(arm.teacher_model)}"
     feedback = f"{FEEDBACK[arm.feedback]}{small(critic)}{small(arm.critic_model or '')}"
     if rate is None:
         cells = [soft("no run is finished"), *[soft("–")] * 5]
@@ -68,7 +70,7 @@ def _win_rate(findings: Findings, arm: ArmFound, judge: str) -> Row:
             span(arm.ended),
             f"{rate.num_invalid:,} · {rate.num_missing:,}",
         ]
-    return Row(arm_name(findings, arm), [teacher, feedback, *cells])
+    return Row(arm_name(findings, arm), [teacher, percent(arm.fraction), feedback, *cells])
 
 
 def arm_name(findings: Findings, arm: ArmFound) -> str:
@@ -93,7 +95,7 @@ def comparisons(findings: Findings) -> str:
         Column("Question"),
         Column("Difference, points"),
         Column("At equal length"),
-        Column("p · after Holm"),
+        Column("p-value"),
         Column("Prompts · seeds"),
         Column("Deviation of seeds"),
         Column("Outcome", False),
@@ -104,9 +106,9 @@ def comparisons(findings: Findings) -> str:
     ]
     caption = (
         "Differences of win rates, paired by prompt, with 95 % intervals over prompts and seeds. A difference under "
-        f"{points(findings.margin)} points counts as no gain. p: of no difference; after Holm: corrected for all "
-        "questions of this judge. Deviation: standard deviation of the difference between training runs, and below "
-        "it between prompts."
+        f"{points(findings.margin)} points counts as no gain. The p-value is that of no difference; below it, after "
+        "Holm: corrected for all questions of this judge. Deviation: standard deviation of the difference between "
+        "training runs, and below it between prompts."
     )
     return table("comparisons", caption, columns, groups)
 
@@ -118,7 +120,7 @@ def _comparison(found: ComparisonFound) -> Row:
         [
             span(found.difference, is_difference=True),
             span(found.length_controlled, is_difference=True),
-            f"{p_value(found.p_value)} · {p_value(found.adjusted_p_value)}",
+            f"{p_value(found.p_value)}{small(f'Holm {p_value(found.adjusted_p_value)}')}",
             f"{found.num_prompts:,} · {found.num_seeds}",
             f"{seeds}{small(f'prompts {points(found.prompt_deviation)}')}",
             badge(found.outcome) + small(enough(found)),
@@ -148,16 +150,16 @@ def matched(findings: Findings) -> str:
 def _matched_table(findings: Findings, number: int, groups: Groups) -> str:
     columns = (
         Column("Made equal in"),
-        Column("The first took"),
-        Column("The second took"),
-        Column("The second put at"),
+        Column("First took"),
+        Column("Second took"),
+        Column("Second put at"),
         Column("Difference, points"),
         Column("In words", False),
     )
     caption = (
         "The same comparisons with the second arm put where it costs as much as the first, on the scaling curve of "
         f"its teacher: the part of the prompts it would be taught. The recipe's rule is {RULES[findings.match]}"
-        f"{f', the judge {text(findings.judges[number])}' if len(findings.judges) > 1 else ''}."
+        f"{f'; the judge: {text(findings.judges[number])}' if len(findings.judges) > 1 else ''}."
     )
     return table(f"matched-{number}", caption, columns, groups)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from tutelage.findings import Findings, Shown, Source
@@ -73,7 +74,7 @@ def _yaml(findings: Findings) -> str:
     """The recipe as it is written; yaml escapes by itself what a line cannot hold."""
     import yaml
 
-    recipe = findings.model_dump(mode="json")["recipe"]
+    recipe = json.loads(json.dumps(findings.recipe, default=str))
     return str(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)).rstrip("\n")
 
 

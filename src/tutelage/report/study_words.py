@@ -8,8 +8,8 @@ UNKNOWN = "unknown"
 FEEDBACK: dict[Feedback, str] = {
     "none": "none",
     "dpo": "DPO",
-    "best_of_n": "SFT on the best of n",
-    "shuffled": "DPO on shuffled labels",
+    "best_of_n": "best of n",
+    "shuffled": "DPO, labels shuffled",
 }
 RULES: dict[Rule, str] = {"prompts": "prompts", "dollars": "API dollars", "tokens": "training tokens"}
 
