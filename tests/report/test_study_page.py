@@ -188,7 +188,7 @@ def test_matched_comparisons_are_shown_by_all_rules_and_the_recipes_own_is_marke
 def test_judges_that_are_akin_to_a_critic_are_named_in_words(page: str) -> None:
     matrix = page.split("id=matrix-table")[1].split("</table>")[0]
     assert re.findall(r"<mark>([^<]*)</mark>", matrix) == ["one family", "the same model"]
-    assert "excess +4.8 (1.8 to 7.8)" in matrix
+    assert "own taste +4.8 (1.8 to 7.8)" in matrix
 
 
 def test_an_unknown_price_is_said_and_not_taken_for_nothing() -> None:
@@ -248,13 +248,11 @@ def test_one_judge_and_one_seed_are_not_told_apart_from_others() -> None:
 # ---- figures and the appendix -----------------------------------------------------------------------
 
 
-def test_every_figure_is_shown_once_and_those_of_judges_name_them() -> None:
-    figures = {**FIGURES, "win_rates_judge-b": PICTURE.replace("640", "1400")}
-    page = study_page(findings(), figures)
-    assert page.count("<svg") == len(figures)
-    assert "as in the paper’s Figure 2, in the eyes of judge-b." in page
-    assert "min-width:640px;max-width:640px" in page
-    assert "min-width:720px;max-width:1400px" in page
+def test_every_figure_is_shown_once_in_its_place_and_none_is_made_too_small_to_read() -> None:
+    page = study_page(findings(), {**FIGURES, "scaling": PICTURE.replace("640", "1400")})
+    assert page.count("<svg") == len(FIGURES)
+    assert page.count('<div style="min-width:683px"><svg viewBox="0 0 640 200"') == len(FIGURES) - 1
+    assert '<div style="min-width:1493px"><svg viewBox="0 0 1400 200"' in page.split("<h2>Scaling</h2>")[1][:300]
 
 
 def test_a_figure_without_a_place_is_refused_and_not_left_out() -> None:

@@ -40,7 +40,7 @@ font-weight:600;white-space:nowrap;color:var(--soft)}.badge.gain{color:var(--goo
 mark{padding:.05rem .35rem;border-radius:.25rem;background:var(--mark);color:var(--ink)}
 code{font:.88em ui-monospace,monospace;overflow-wrap:anywhere}details.pair{padding:.4rem .8rem}
 summary:hover{color:var(--dot)}div.pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}div.pair>div{min-width:0}
-footer{margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}
+.nw{white-space:nowrap}footer{margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}
 tr:target{background:var(--card)}
 @media screen and (max-width:48rem){.top,div.pair{grid-template-columns:minmax(0,1fr)}div.pair{gap:0}
 h1{font-size:1.5rem}nav a{padding:.35rem 0}}
@@ -49,28 +49,28 @@ h1{font-size:1.5rem}nav a{padding:.35rem 0}}
 details.pair{break-inside:avoid-page}}
 """
 
-_CAPTIONS = {
-    "win_rates": "Win rates against the baseline, with 95 % intervals, as in the paper’s Figure 2{}.",
-    "differences": "The comparisons, with 95 % intervals{}.",
-    "scaling": "SFT on more and more of the teacher’s completions, as in the paper’s Figure 3{}.",
-    "strong_teacher": "The strong teacher: SFT alone and with feedback, as in the paper’s Figure 5{}.",
-    "training": "Log-probabilities of chosen and rejected completions, KL and reward accuracy over training{}.",
-    "lengths": "Length and share of ended completions, before and after the feedback{}.",
-    "confidence": "How often the trained policy sides with its critic, by the critic’s confidence{}.",
-    "matrix": "What a critic’s feedback gains in the eyes of each judge{}.",
+_FIGURES = {
+    "win_rates": ("Win rates", "As in the paper’s Figure 2."),
+    "differences": ("Comparisons", ""),
+    "scaling": ("Scaling", "As in the paper’s Figure 3."),
+    "strong_teacher": ("The strong teacher", "As in the paper’s Figure 5."),
+    "training": ("Training", ""),
+    "lengths": ("Lengths", ""),
+    "confidence": ("Confidence", ""),
+    "matrix": ("Critics and judges", ""),
 }
-"""Of the figures by name; where several judges have one each, with the judge."""
+"""What a figure is called, and what stands below it: titles, keys and notes are in the pictures."""
 
 
 def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[str, str] | None = None) -> str:
     """Return the page, UTF-8 HTML.
 
     Args:
-        figures: name -> trusted inline SVG. The names are those of `_CAPTIONS`, alone or followed by `_JUDGE`.
+        figures: name -> trusted inline SVG, as `report.figures` draws them; one that there is not is left out.
         appendix: trusted HTML that is shown last, and the JavaScript it needs.
 
     Raises:
-        ValueError: a figure has a name that has no place in the page.
+        ValueError: a figure has no place in the page.
     """
     drawn = _Figures(figures)
     sections = [
@@ -182,7 +182,7 @@ def _pairs(findings: Findings) -> str:
     if not shown:
         return ""
     return (
-        f"<p class=soft>{len(findings.shown):,} of the evaluated pairs, drawn by a seed. Won and lost are said of "
+        f"<p class=soft>{len(findings.shown):,} of the evaluated pairs. Won and lost are said of "
         f"the arm’s completion. Texts are shown as they are, control characters as escapes.</p>{shown}"
     )
 
@@ -194,28 +194,28 @@ class _Figures:
         self._left = dict(figures)
 
     def take(self, name: str) -> str:
-        """Return the figure of this name and those of its judges, in the order given."""
-        names = [key for key in self._left if key == name or key.startswith(f"{name}_")]
-        return "".join(_figure(name, key.removeprefix(name).removeprefix("_"), self._left.pop(key)) for key in names)
+        """Return the figure of this name, if there is one."""
+        svg = self._left.pop(name, "")
+        return _figure(*_FIGURES[name], svg) if svg else ""
 
     def done(self) -> None:
         """See that none is left."""
         if self._left:
-            raise ValueError(f"no place in the page for the figures {sorted(self._left)}; known: {sorted(_CAPTIONS)}")
+            raise ValueError(f"no place in the page for the figures {sorted(self._left)}; known: {sorted(_FIGURES)}")
 
 
-def _figure(name: str, judge: str, svg: str) -> str:
-    caption = _CAPTIONS[name].format(f", in the eyes of {judge}" if judge else "")
-    label = text(caption)
-    width = _width(svg)
+def _figure(title: str, caption: str, svg: str) -> str:
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return (
-        f'<figure class=figure><div class=scroll tabindex=0 role=group aria-label="{label}">'
-        f'<div style="min-width:{min(width, 720):.0f}px;max-width:{width:.0f}px">{svg}</div></div>'
-        f"<figcaption>{label}</figcaption></figure>\n"
+        f'<figure class=figure><div class=scroll tabindex=0 role=group aria-label="Figure: {title}">'
+        f'<div style="min-width:{_least_width(svg)}px">{svg}</div></div>{below}</figure>\n'
     )
 
 
-def _width(svg: str) -> float:
-    """Return the width that a picture was drawn for, so that it is not made too small to read."""
+def _least_width(svg: str) -> int:
+    """Return the width, px, below which a picture scrolls: at four fifths of the size it was drawn at one still reads.
+
+    Pictures are drawn in points, of which 72 are an inch; in a page 96 px are.
+    """
     found = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+)', svg)
-    return float(found[1]) if found else 720.0
+    return round(0.8 * float(found[1]) * 96 / 72) if found else 640

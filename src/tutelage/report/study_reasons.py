@@ -116,9 +116,9 @@ def matrix(findings: Findings) -> str:
         shown = ["".join(map(_gain, found)) or soft("–") for found in by_judge]
         rows.append(Row(text(critic) + small(of_critic[0].critic_family or "family unknown"), shown))
     caption = (
-        "Points that a critic’s feedback adds over the same arm before it, with 95 % intervals, and how much more "
-        "than the other judges see: above 0, the judge has a taste for what this critic likes. Critics and judges "
-        "of one family, or of the same model, are named as such."
+        "Points that a critic’s feedback adds over the same arm before it, with 95 % intervals. Own taste: how "
+        "much more this judge sees than the others; above 0, it likes what this critic likes. Critics and judges of "
+        "one family, or of the same model, are named as such."
     )
     return table("matrix", caption, columns, [("", rows)])
 
@@ -130,9 +130,9 @@ def _with_family(judge: str, family: str | None) -> str:
 def _gain(cell: MatrixCell) -> str:
     related = f"<small><mark>{text(cell.related)}</mark></small>" if cell.related else ""
     if cell.excess.value is None:
-        more = f"excess: {cell.excess.note or 'unknown'}"
+        more = f"own taste: {cell.excess.note or 'unknown'}"
     else:
-        more = f"excess {points(cell.excess.value, signed=True)} ({interval(cell.excess)})"
+        more = f"own taste {points(cell.excess.value, signed=True)} ({interval(cell.excess)})"
     return f"{span(cell.gain, is_difference=True)}{small(more)}{related}"
 
 
@@ -191,8 +191,8 @@ def costs(findings: Findings) -> str:
     rows = [Row(arm_name(findings, arm), _cost(arm)) for arm in findings.arms]
     paid = "unknown, as a price is" if findings.total_dollars is None else dollars(findings.total_dollars)
     total = (
-        f"<p>Paid for the whole study, shared stages once: <b>{paid}</b>. "
-        f"Time of its stages together: <b>{duration(findings.total_seconds)}</b>.</p>"
+        f"<p>Paid for the whole study, shared stages once: <b class=nw>{paid}</b>. "
+        f"Time of its stages together: <b class=nw>{duration(findings.total_seconds)}</b>.</p>"
     )
     return total + table("costs", caption, columns, [("", rows)])
 

@@ -18,7 +18,7 @@ table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 .data caption{text-align:left;padding:.3rem 0 .5rem;font-size:.9rem}
 .data th,.data td{padding:.5rem .8rem .5rem 0}.data :is(th,td):last-child{padding-right:.2rem}
 .data thead th{vertical-align:bottom;line-height:1.25;font-size:.82rem}
-.data tbody th[scope=row]{min-width:9.5rem;overflow-wrap:anywhere}
+.data tbody th[scope=row]{min-width:10rem;overflow-wrap:anywhere}
 .data td.t{min-width:6.3rem;overflow-wrap:anywhere}.data td.n,.data thead th.n{text-align:right}
 .data td.n{white-space:nowrap}.data td.n .note{white-space:normal;min-width:7rem}
 .data td small{display:block;font-size:.82rem}.data td.n small small{display:block}
