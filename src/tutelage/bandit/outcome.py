@@ -135,7 +135,8 @@ def _where_sft_overtakes(found: Tree) -> str:
     gap = found["settings"]["teacher_peak"] - found["settings"]["student_peak"]
     here = f"this teacher's is {abs(gap):.1f} {'below' if gap < 0 else 'above'}"
     if found["crossing"] is not None:
-        return f"SFT overtakes feedback once the teacher's peak is {found['crossing']:.1f} arms above the student's; {here}."
+        overtaken = f"{found['crossing']:.1f} arms above the student's"
+        return f"SFT overtakes feedback once the teacher's peak is {overtaken}; {here}."
     last = found["sweep"][-1]
     ahead = "SFT" if last["sft"] > found["expected_reward"]["rlaif"] else "Feedback"
     return (

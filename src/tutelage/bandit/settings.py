@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from tutelage.config import Group
 
-_ARMS = {"unit": "arms"}
-_STEPS = {"unit": "steps"}
+_ARMS: dict[str, Any] = {"unit": "arms"}
+_STEPS: dict[str, Any] = {"unit": "steps"}
 _WIDTH = "of the normal curve exp(-(arm - peak)^2 / width), twice its variance"
 _LR = "below 4 no step can overshoot: neither loss bends by more than 1/2"
 
@@ -19,13 +19,19 @@ class Config(Group):
     """A bandit, a teacher and a student on it, and how the student learns from either."""
 
     out: Path = Field(
-        Path("."),
+        Path(),
         description="folder for bandit.png, bandit.svg, bandit.json and bandit.html",
         json_schema_extra={"runtime": True},
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="of the student's pairs, their labels, the teacher's samples")
+    seed: int = Field(
+        0, ge=0, le=2**32 - 1, description="of the student's pairs, their labels, the teacher's samples"
+    )
     num_arms: int = Field(
-        100, ge=2, le=200, description="arms; the true reward of an arm is its number, from 0", json_schema_extra=_ARMS
+        100,
+        ge=2,
+        le=200,
+        description="arms; the true reward of an arm is its number, from 0",
+        json_schema_extra=_ARMS,
     )
     teacher_peak: float = Field(80.0, ge=0, description="the teacher's likeliest arm", json_schema_extra=_ARMS)
     teacher_width: float = Field(300.0, gt=0, le=1e6, description=_WIDTH, json_schema_extra={"unit": "arms^2"})
@@ -52,14 +58,18 @@ class Config(Group):
         0.0,
         ge=0,
         le=1e6,
-        description="of the critic: it prefers the better arm with probability sigmoid(difference of the true rewards "
-        "/ temperature), as the Bradley-Terry model has it; 0: always",
+        description="of the critic: it prefers the better arm with probability sigmoid(difference of true rewards / "
+        "temperature), as the Bradley-Terry model has it; 0: always",
         json_schema_extra=_ARMS,
     )
     label_noise: float = Field(0.0, ge=0, le=0.5, description="share of the labels that is turned around")
     reward_lr: float = Field(0.01, gt=0, lt=4, description=f"step size of the reward's gradient descent; {_LR}")
     reward_steps: int = Field(
-        7500, ge=0, le=1_000_000, description="steps of the reward's gradient descent, from 0", json_schema_extra=_STEPS
+        7500,
+        ge=0,
+        le=1_000_000,
+        description="steps of the reward's gradient descent, from 0",
+        json_schema_extra=_STEPS,
     )
     sft_lr: float = Field(0.01, gt=0, lt=4, description=f"step size of SFT's gradient descent; {_LR}")
     sft_steps: int = Field(

@@ -22,7 +22,8 @@ _TEACHER = 2**31
 
 def log_curve(num_arms: int, peak: float, width: float) -> Floats:
     """Return the log-probabilities (arms,) of a policy proportional to exp(-(arm - peak)^2 / width)."""
-    return log_softmax(-((np.arange(num_arms) - peak) ** 2) / width)
+    arms = np.arange(num_arms, dtype=np.float64)
+    return log_softmax(-((arms - peak) ** 2) / width)
 
 
 def log_softmax(logits: Floats) -> Floats:
