@@ -15,6 +15,7 @@ from tutelage.stages import WHAT
 
 COMMANDS = {
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
+    "bandit": "the paper's synthetic experiment (Figure 6), with its picture and a page to play with; seconds",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
     "compare": "is one policy better than another? tutelage compare A B [C ...] [--json]",
     "power": "how small a difference can n prompts show? tutelage power n=805 [--json]",
@@ -102,6 +103,7 @@ def _dispatch(words: list[str]) -> None:
         _run(rest, wants_help, wants_estimate)
     elif command in COMMANDS:
         handlers: dict[str, Callable[[list[str], bool], None]] = {
+            "bandit": _bandit,
             "cache": _cache,
             "data": _data,
             "demo": _demo,
@@ -229,6 +231,18 @@ def _demo(words: list[str], wants_help: bool) -> None:
         print(group_help(demo.Config, f"tutelage demo [key=value ...]\n  {COMMANDS['demo']}"))
         return
     print(demo.run(build(demo.Config, merge_words(demo.Config, {}, words), "tutelage demo")))
+
+
+def _bandit(words: list[str], wants_help: bool) -> None:
+    from tutelage.bandit import command
+    from tutelage.bandit.settings import Config
+    from tutelage.config import build, merge_words
+    from tutelage.help import group_help
+
+    if wants_help:
+        print(group_help(Config, f"tutelage bandit [key=value ...]\n  {COMMANDS['bandit']}"))
+        return
+    print(command.run(build(Config, merge_words(Config, {}, words), "tutelage bandit")))
 
 
 def _miniature(words: list[str], wants_help: bool) -> None:
