@@ -93,11 +93,11 @@ def _distances(config: Config, log_policies: dict[str, Floats], shares: Floats) 
         true_reward = np.arange(config.num_arms) / config.temperature
         limit = np.exp(tilted(log_policies["student"], true_reward, config.beta))
     return {
-        "rlaif from the student tilted by the true reward": None
+        "feedback from the student tilted by the true reward": None
         if limit is None
         else total_variation(policies["rlaif"], limit),
-        "sft from the teacher's samples": total_variation(policies["sft"], shares),
-        "sft from the teacher": total_variation(policies["sft"], policies["teacher"]),
+        "SFT from the teacher's samples": total_variation(policies["sft"], shares),
+        "SFT from the teacher": total_variation(policies["sft"], policies["teacher"]),
     }
 
 

@@ -1,7 +1,7 @@
 // Sliders -> settings -> numbers -> page. While a slider moves, the learners take fewer and longer steps; once it
 // rests, they take those of the command.
 
-const LONGER = 50;
+const LONGER = 20;
 const LONGEST = 3.9; // see the settings: from 4 on, a step could overshoot
 const SLICE = 12; // milliseconds of work before the page may breathe
 const REST = 150; // milliseconds without a move
@@ -56,7 +56,7 @@ function explore(root) {
         timer = setTimeout(slice, 0);
         return;
       }
-      show({ ...step.value, says: step.value.says });
+      show(step.value);
       root.dataset.state = "settled";
       const words = Object.keys(paper).filter((key) => settings[key] !== paper[key]);
       const command = ["tutelage bandit", ...words.map((key) => `${key}=${settings[key]}`)].join(" ");

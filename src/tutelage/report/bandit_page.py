@@ -75,7 +75,7 @@ def explorer(found: Tree | None = None) -> tuple[str, str]:
         f'<div class="bandit" data-settings="{_json(settings)}" data-paper="{_json(FIGURE_6)}"><style>{style}</style>'
         f'<ul class="says" data-of="says">{"".join(f"<li>{escape(each)}</li>" for each in says)}</ul>'
         f'<figure class="stage"><svg data-of="policies" role="img" aria-label="Chance of each arm"></svg></figure>'
-        f'<p class="keys">{" &nbsp; ".join(_key(*each) for each in (*_POLICIES, *_REWARDS))}</p>'
+        f'<p class="keys">{"".join(_key(*each) for each in (*_POLICIES, *_REWARDS))}</p>'
         f'<div class="sliders">{"".join(_slider(settings, *each) for each in _SLIDERS)}</div>'
         '<p><button type="button">Back to the start</button></p>'
         f'<div class="both"><figure><svg data-of="sweep" role="img" aria-label="Expected reward by teacher"></svg>'
@@ -94,12 +94,13 @@ def bandit_page(found: Tree) -> str:
     html, script = explorer(found)
     title = "Feedback on a weak student, or SFT on a strong teacher?"
     about = (
-        f"A bandit with {found['settings']['num_arms']} arms; the true reward of an arm is its number. The student is "
-        "shown pairs of its own samples with a critic's preference, learns a reward from them, and moves towards what "
-        "the reward likes (feedback); or it imitates the teacher's samples (SFT). After Section 5 and Figure 6 of "
-        "Sharma et al. 2024, arXiv 2402.12366."
+        f"A bandit with {found['settings']['num_arms']} arms; the true reward of an arm is its number. The student "
+        "is shown pairs of its own samples with a critic's preference, learns a reward from them, and moves towards "
+        "what the reward likes (feedback); or it imitates the teacher's samples (SFT). After Section 5 and Figure 6 "
+        "of Sharma et al. 2024, arXiv 2402.12366."
     )
-    return document(title, [f"<h1>{title}</h1>", f'<p class="soft">{about}</p>', html], scripts=[script])
+    body = ["<main>", f"<h1>{title}</h1>", f'<p class="soft">{about}</p>', html, "</main>"]
+    return document(title, body, scripts=[script])
 
 
 def _file(name: str) -> str:
