@@ -5,6 +5,22 @@ difference of two arms, or any sum of arms with weights is such a matrix (`combi
 prompts of the same kind and for other training runs. With one seed it holds for that run only, and the interval is
 the one of `measure.paired`: a bootstrap over prompts.
 
+The model is value_sp = mu + a_s + b_p + e_sp, seeds and prompts crossed, with the usual mean squares MS_A (seeds) and
+MS_E (rest). A draw of the mean is the sum of two parts:
+
+- prompts, redrawn with replacement (Efron 1979), each with the average of its seeds: this covers b and e;
+- seeds, drawn from Student's t with S - 1 degrees of freedom, times sqrt(max(0, MS_A - k MS_E) / (S P)) with
+  k = (S - 1) / (S + 1). Each draw is taken with both signs, so that swapping two arms mirrors the interval.
+
+Why seeds are not redrawn: two or three of them, drawn with replacement, have a variance that is too small by
+(S - 1) / S, and no tails (Hesterberg 2015), so that the plain bootstrap over both ("pigeonhole", Owen 2007) is too
+narrow wherever runs differ. Why not all of MS_E is taken off, which would free MS_A of the noise exactly: with two
+or three seeds MS_A is often small by luck; the difference is then cut at 0, and the spread between runs denied. To
+draw both mean squares from their scaled chi-square distributions (the fiducial interval, Hannig, Iyer and Patterson
+2006) errs to the other side, and is wider. k was chosen by simulation: `benchmarks/measure/study_coverage.py` prints
+coverage and width of all of these. No method makes two seeds tell much: Student's t for them is 12.7 standard
+errors wide to either side, where it is 4.3 for three and 2.8 for five.
+
 Imports numpy; import this module where it is used.
 """
 
@@ -101,29 +117,14 @@ def mean_of(
 ) -> Mean:
     """Return the mean of values by seed and prompt, and how far other seeds and prompts may fall from it.
 
-    The model is value_sp = mu + a_s + b_p + e_sp, seeds and prompts crossed, with the usual mean squares MS_A (seeds)
-    and MS_E (rest). A draw of the mean is the sum of two parts:
-
-    - prompts, redrawn with replacement (Efron 1979), each with the average of its seeds: this covers b and e;
-    - seeds, drawn from Student's t with S - 1 degrees of freedom, times sqrt(max(0, MS_A - k MS_E) / (S P)) with
-      k = (S - 1) / (S + 1). Each draw is taken with both signs, so that swapping two arms mirrors the interval.
-
-    Why seeds are not redrawn: two or three of them, drawn with replacement, have a variance that is too small by
-    (S - 1) / S, and no tails; the plain bootstrap over both ("pigeonhole", Owen 2007) holds the truth only 80 to 90
-    times in 100 where runs differ by 5 points. Why not all of MS_E is taken off, which would free MS_A of the noise
-    exactly: with two or three seeds MS_A is often small by luck, the difference is then cut at 0, and the spread
-    between runs denied. Taking none counts the noise twice, and so does the fiducial interval that draws both mean
-    squares from their scaled chi-square distributions (Hannig, Iyer and Patterson 2006). k was chosen by simulation:
-    `benchmarks/measure/study_coverage.py` shows coverage and width of all of these. Student's t for the sum of mean
-    squares with Satterthwaite's (1946) degrees of freedom holds the truth a little less often than this.
-
-    With one seed there is no second part. Where fewer than ten prompts differ from the most common value, the
-    interval is widened to what the unseen ones may be: the exact binomial bound for the share of prompts that differ.
+    The interval and the p value are read from draws of the mean; the head of this file says how these are made. Where
+    fewer than ten prompts differ from the most common value, the interval is widened to what the unseen ones may be:
+    the exact binomial bound for the share of prompts that differ.
 
     Args:
-        values: (seeds, prompts), or with the names of both; from `lowest` to `highest`, beyond which the mean cannot
-            lie: 0 and 1 for a rate, -1 and 1 for a difference of two.
-        seed: of the draws. They depend on nothing else but the sizes.
+        values: (seeds, prompts), or with the names of both.
+        lowest, highest: beyond them the mean cannot lie: 0 and 1 for a rate, -1 and 1 for a difference of two.
+        seed: of the draws.
 
     Raises:
         DataError: there is no value, or one that is no number.
