@@ -14,6 +14,7 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.stages import WHAT
 
 COMMANDS = {
+    "study": "arms x seeds from one recipe, and a verdict: did the feedback help? tutelage study miniature|recipe.yaml",
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "bandit": "the paper's synthetic experiment (Figure 6), with its picture and a page to play with; seconds",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
@@ -27,7 +28,7 @@ COMMANDS = {
     "miniature": "tutelage miniature build|prompts|pairs: make its base model, or prompts or pairs of its world",
     "train": "the original's spelling: tutelage train loss=sft|dpo ... is tutelage sft|dpo ...",
 }
-TAKES_JSON = ("winrate", "compare", "power")
+OPTIONS = {name: ("--json",) for name in ("winrate", "compare", "power")} | {"study": ("--dry-run", "--report")}
 EPILOG = """\
 Settings are key=value words: tutelage dpo model=artifacts/2-sft/run-1a2b3c4d loss.beta=0.1
 tutelage <command> --help lists every key with its default, unit and meaning.
@@ -86,11 +87,11 @@ def _dispatch(words: list[str]) -> None:
     wants_help = any(word in ("-h", "--help") for word in rest)
     wants_estimate = "--estimate" in rest and (command in WHAT or command == "run")
     rest = [word for word in rest if word not in ("-h", "--help") and not (wants_estimate and word == "--estimate")]
-    bad = [word for word in rest if word.startswith("-") and not (command in TAKES_JSON and word == "--json")]
+    bad = [word for word in rest if word.startswith("-") and word not in OPTIONS.get(command, ())]
     if bad:
         raise ConfigError(
-            f"{bad[0]}: there are no options but --help (and --estimate for stages and run, "
-            f"--json for {', '.join(TAKES_JSON)}); settings are key=value words"
+            f"{bad[0]}: there are no options but --help (and --estimate for stages and run, --json for winrate, compare "
+            "and power, --dry-run and --report for study); settings are key=value words"
         )
     if command == "train" and wants_help:
         print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")
@@ -104,6 +105,7 @@ def _dispatch(words: list[str]) -> None:
     elif command in COMMANDS:
         handlers: dict[str, Callable[[list[str], bool], None]] = {
             "bandit": _bandit,
+            "study": _study,
             "cache": _cache,
             "data": _data,
             "demo": _demo,
@@ -231,6 +233,42 @@ def _demo(words: list[str], wants_help: bool) -> None:
         print(group_help(demo.Config, f"tutelage demo [key=value ...]\n  {COMMANDS['demo']}"))
         return
     print(demo.run(build(demo.Config, merge_words(demo.Config, {}, words), "tutelage demo")))
+
+
+def _study(words: list[str], wants_help: bool) -> None:
+    from pathlib import Path
+
+    from tutelage.help import group_help
+    from tutelage.study import commands
+    from tutelage.study.recipe import StudyRecipe
+
+    options = [word for word in words if word.startswith("-")]
+    words = [word for word in words if word not in options]
+    if words[:1] == ["paper"]:
+        _paper(words[1:], wants_help)
+        return
+    if wants_help or not words:
+        print(group_help(StudyRecipe, f"{commands.USAGE}\n  tutelage study paper [out=paper] [study=FOLDER]"))
+        return
+    if len(options) > 1:
+        raise ConfigError(f"tutelage study: {' and '.join(options)} are two things; give one")
+    if "=" in words[0]:
+        raise ConfigError(
+            f"tutelage study: the first word is the recipe's path, found {words[0]!r}: {commands.USAGE}"
+        )
+    recipe = StudyRecipe.load(Path(words[0]), words[1:])
+    print(commands.dry_run(recipe) if options == ["--dry-run"] else commands.run(recipe, options == ["--report"]))
+
+
+def _paper(words: list[str], wants_help: bool) -> None:
+    from tutelage.config import build, merge_words
+    from tutelage.help import group_help
+    from tutelage.study.published import PaperConfig, paper
+
+    if wants_help:
+        print(group_help(PaperConfig, "tutelage study paper [out=paper] [study=FOLDER]"))
+        return
+    print(paper(build(PaperConfig, merge_words(PaperConfig, {}, words), "tutelage study paper")))
 
 
 def _bandit(words: list[str], wants_help: bool) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage.disk import disk_errors
+from tutelage.disk import disk_errors, is_file, write_atomically
+from tutelage.errors import StudyError
+from tutelage.extras import require
+from tutelage.findings import STUDY, Findings
 from tutelage.inputs import Prompts
 from tutelage.miniature.commands import save_prompts
 from tutelage.miniature.world import make_prompts
+from tutelage.report.bandit_page import explorer
 from tutelage.study.design import Way, ways
 from tutelage.study.recipe import StudyRecipe, World
 from tutelage.study.tasks import Graph
+
+USAGE = "tutelage study recipe.yaml|miniature [--dry-run|--report] [key=value ...]"
+REPORT, FIGURES = "report.html", "figures"
 
 
 def graph_of(recipe: StudyRecipe) -> tuple[list[Way], Graph]:
@@ -35,3 +43,88 @@ def world(config: World, folder: Path) -> tuple[Prompts, Prompts]:
         save_prompts(training, train)
         save_prompts(held_out, make_prompts(config.num_evaluation, config.seed + 1, train))
     return Prompts(path=str(training)), Prompts(path=str(held_out))
+
+
+def dry_run(recipe: StudyRecipe) -> str:
+    """Return the plan of a study: what is to run, what it costs, what it can show. Nothing is asked or trained.
+
+    Raises:
+        TutelageError: the study could not be run as it is.
+    """
+    from tutelage.study.plan import check, plan
+
+    check_folder(recipe)
+    _, graph = graph_of(recipe)
+    check(graph)
+    return plan(graph)
+
+
+def run(recipe: StudyRecipe, only_report: bool = False) -> str:
+    """Run what is not there yet (unless `only_report`), write the report, and return what was found.
+
+    Raises:
+        StudyError: runs are unfinished; the report that was written says which, and holds the others.
+        TutelageError: nothing can be run, or nothing is finished.
+    """
+    from tutelage.study.gather import gather
+    from tutelage.study.plan import check
+    from tutelage.study.running import carry_out, look_up
+    from tutelage.study.text import text
+
+    require("plot", "tutelage study")
+    check_folder(recipe)
+    found, graph = graph_of(recipe)
+    if only_report:
+        done = look_up(graph)
+    else:
+        check(graph)
+        done = carry_out(graph)
+    findings = gather(graph, found, done)
+    missing = [f"{arm.name}, seed {m.seed}: {m.stage}: {m.why}" for arm in findings.arms for m in arm.missing]
+    if not any(arm.rates for arm in findings.arms):
+        raise StudyError("\n  ".join([f"study {recipe.name}: not one run is finished", *missing[:5]]))
+    said = text(findings, write(findings, recipe.folder))
+    if missing:
+        num = len(found) * len(recipe.seeds)
+        raise StudyError(
+            "\n  ".join(
+                [
+                    f"study {recipe.name}: {len(missing)} of {num} runs are unfinished; the same command goes on with "
+                    f"them. {recipe.folder / REPORT} has the others. What is missing:",
+                    *missing[:10],
+                    *([f"and {len(missing) - 10} more"] if len(missing) > 10 else []),
+                ]
+            )
+        )
+    return said
+
+
+def write(findings: Findings, folder: Path) -> Sequence[Path]:
+    """Write study.json, the figures and the report into `folder`; return the paths, the report's first.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    from tutelage.report.figures import write_figures
+    from tutelage.report.study_page import study_page
+
+    saved = findings.save(folder)
+    page = study_page(findings, write_figures(findings, folder / FIGURES), explorer())
+    with disk_errors(folder):
+        write_atomically(folder / REPORT, page)
+    return folder / REPORT, saved, folder / FIGURES
+
+
+def check_folder(recipe: StudyRecipe) -> None:
+    """Refuse a folder that holds the results of another study, or of another version.
+
+    Raises:
+        StudyError: says whose they are.
+    """
+    if not is_file(recipe.folder / STUDY):
+        return
+    there = Findings.load(recipe.folder)
+    if there.name != recipe.name:
+        raise StudyError(
+            f"{recipe.folder}: holds the study {there.name!r}, this one is {recipe.name!r}; give another out="
+        )

@@ -49,9 +49,7 @@ def carry_out(graph: Graph) -> Done:
         TutelageError: of a task that every arm needs.
         KeyboardInterrupt: asked to stop; what is done is kept.
     """
-    done = Done()
-    for task in graph.all():
-        done.num_found += task.found(done.made) is not None
+    done = look_up(graph)
     waiting = [task for task in graph.all() if task.key not in done.made]
     if not waiting:
         say(f"study: nothing to run: all {done.num_found} artifacts are there")
@@ -61,6 +59,14 @@ def carry_out(graph: Graph) -> Done:
     recipe = graph.recipe
     with _runner(recipe.workers) as start:
         _loop(waiting, done, for_all, start, recipe.workers, recipe.budget, recipe.name)
+    return done
+
+
+def look_up(graph: Graph) -> Done:
+    """Return what is done already."""
+    done = Done()
+    for task in graph.all():
+        done.num_found += task.found(done.made) is not None
     return done
 
 
