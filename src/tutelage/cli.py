@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.stages import WHAT
 
 COMMANDS = {
-    "study": "arms x seeds from one recipe, and a verdict: did the feedback help? tutelage study miniature|recipe.yaml",
+    "study": "arms x seeds from one recipe, and a verdict: did the feedback help? (tutelage study miniature)",
     "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "bandit": "the paper's synthetic experiment (Figure 6), with its picture and a page to play with; seconds",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
@@ -90,8 +90,8 @@ def _dispatch(words: list[str]) -> None:
     bad = [word for word in rest if word.startswith("-") and word not in OPTIONS.get(command, ())]
     if bad:
         raise ConfigError(
-            f"{bad[0]}: there are no options but --help (and --estimate for stages and run, --json for winrate, compare "
-            "and power, --dry-run and --report for study); settings are key=value words"
+            f"{bad[0]}: there are no options but --help (and --estimate for stages and run, --json for winrate, "
+            "compare and power, --dry-run and --report for study); settings are key=value words"
         )
     if command == "train" and wants_help:
         print(f"tutelage train loss=sft|dpo [key=value ...]\n  {COMMANDS['train']}; see their --help")

@@ -140,6 +140,7 @@ class Matched(Record):
     """Of the prompts, those that SFT alone could have been taught for as much as the other arm cost."""
     difference: Span
     """First minus second; without a value where the curve does not reach, and then `note` says why."""
+    says: str
 
 
 class ComparisonFound(Record):

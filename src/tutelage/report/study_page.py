@@ -213,7 +213,7 @@ def _figure(title: str, caption: str, svg: str) -> str:
 
 
 def _least_width(svg: str) -> int:
-    """Return the width, px, below which a picture scrolls: at four fifths of the size it was drawn at one still reads.
+    """Return the width, px, below which a picture scrolls: at four fifths of its size one still reads.
 
     Pictures are drawn in points, of which 72 are an inch; in a page 96 px are.
     """

@@ -89,8 +89,8 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
         raise StudyError(
             "\n  ".join(
                 [
-                    f"study {recipe.name}: {len(missing)} of {num} runs are unfinished; the same command goes on with "
-                    f"them. {recipe.folder / REPORT} has the others. What is missing:",
+                    f"study {recipe.name}: {len(missing)} of {num} runs are unfinished; the same command goes on "
+                    f"with them. {recipe.folder / REPORT} has the others. What is missing:",
                     *missing[:10],
                     *([f"and {len(missing) - 10} more"] if len(missing) > 10 else []),
                 ]

@@ -16,6 +16,7 @@ from tutelage.findings import (
     Curve,
     CurvePoint,
     Findings,
+    Matched,
     Missing,
     Rate,
     Span,
@@ -32,7 +33,7 @@ from tutelage.study.running import Done
 from tutelage.study.scores import Judgement, judgement
 from tutelage.study.tasks import Graph
 from tutelage.study.verdict import verdict, warnings
-from tutelage.study.words import sentence
+from tutelage.study.words import capital, matched_clause, sentence
 
 _NO_RUN = "no run of it is finished"
 
@@ -223,7 +224,7 @@ def _comparisons(
 
 def _matched(
     have: Material, question: Question, scores: Mapping[str, Scores], prices: Mapping[str, Cost]
-) -> tuple[Any, ...]:
+) -> tuple[Matched, ...]:
     """Return the comparison by each rule, if one of the two arms is SFT alone and the other has feedback."""
     by_name = {way.name: way for way in have.ways}
     both = [by_name[question.first], by_name[question.second]]
@@ -231,7 +232,11 @@ def _matched(
     if len(moved) != 1 or moved[0].is_start_of(both[0]) or not all(way.name in prices for way in both):
         return ()
     curve = _curve(have, moved[0], scores, prices)
-    return tuple(matched(rule, question.first, question.second, curve, prices, scores) for rule in RULES)
+    found = (matched(rule, question.first, question.second, curve, prices, scores) for rule in RULES)
+    return tuple(
+        each.model_copy(update={"says": capital(matched_clause(each.rule, each.difference, question.asked))})
+        for each in found
+    )
 
 
 def _curve(have: Material, way: Way, scores: Mapping[str, Scores], prices: Mapping[str, Cost]) -> list[Point]:

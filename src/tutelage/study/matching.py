@@ -49,7 +49,9 @@ def matched(
     target = at[fixed]
 
     def found(fraction: float | None, difference: Span) -> Matched:
-        return Matched(rule=rule, first_at=at[first], second_at=at[second], fraction=fraction, difference=difference)
+        return Matched(
+            rule=rule, first_at=at[first], second_at=at[second], fraction=fraction, difference=difference, says=""
+        )
 
     known = [(cost, point) for point in curve if (cost := point.cost.of(rule)) is not None]
     if target is None or len(known) < len(curve):

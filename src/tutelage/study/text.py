@@ -23,7 +23,7 @@ def _arms(found: Findings) -> list[str]:
     lines = [
         f"Win rates in % against {found.baseline}, judge {found.judges[0]}, mean and 95 % interval over prompts"
         f"{' and seeds' if len(found.seeds) > 1 else ''}; dollars of one run's training data:",
-        f"{'arm':{width}}  win rate  interval         by seed{'':{max(0, 7 * len(found.seeds) - 7)}}  words   dollars",
+        f"{'arm':{width}}  win rate  interval         {'by seed':{7 * len(found.seeds) - 1}}  words   dollars",
     ]
     return [*lines, *(_row(found, arm, width) for arm in found.arms)]
 
