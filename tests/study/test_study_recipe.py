@@ -1,0 +1,159 @@
+"""A study's recipe: what is wrong with it is said before anything is trained or paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from small_study import RECIPE
+from tutelage.errors import ConfigError
+from tutelage.study.design import default_arms, ways
+from tutelage.study.questions import questions
+from tutelage.study.recipe import StudyRecipe
+
+ARMS = """
+  sft-weak-20: {teacher: weak, fraction: 0.2}
+  dpo-weak: {teacher: weak, fraction: 0.2, feedback: dpo}
+"""
+
+
+def loaded(folder: Path, *words: str, arms: str = ARMS, **changed: str) -> StudyRecipe:
+    lines = RECIPE.format(folder=folder).split("arms:\n")[0].splitlines()
+    rest = RECIPE.format(folder=folder).split("best_of_n}\n")[1].splitlines()
+    kept = [line for line in [*lines, *rest] if line.partition(":")[0] not in changed]
+    path = folder / "recipe.yaml"
+    path.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in changed.items()), "arms:", arms]))
+    return StudyRecipe.load(path, words)
+
+
+def refused(folder: Path, *words: str, arms: str = ARMS, **changed: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        ways(loaded(folder, *words, arms=arms, **changed))
+    assert "\n\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_arm_without_its_teacher_or_critic_names_what_there_is(tmp_path: Path) -> None:
+    said = refused(tmp_path, arms="  one: {teacher: strong}")
+    assert "arms.one.teacher: found 'strong'; expected a name under teachers (weak)" in said
+    said = refused(tmp_path, arms="  one: {teacher: weak, fraction: 0.1, feedback: dpo, critic: nobody}")
+    assert "arms.one.critic: found 'nobody'; expected a name under critics (critic)" in said
+    said = refused(tmp_path, critics="{}")
+    assert "arms.dpo-weak.critic: required, but not given" in said
+
+
+def test_two_arms_that_are_the_same_are_refused_by_both_names(tmp_path: Path) -> None:
+    twice = ARMS + "  again: {teacher: weak, fraction: 0.2, feedback: dpo, critic: critic, dpo: {epochs: 1}}\n"
+    assert "arms dpo-weak and again are the same" in refused(tmp_path, arms=twice)
+    differ = ARMS + "  again: {teacher: weak, fraction: 0.2, feedback: dpo, dpo: {epochs: 2}}\n"
+    assert [way.name for way in ways(loaded(tmp_path, arms=differ))] == ["sft-weak-20", "dpo-weak", "again"]
+
+
+def test_a_judge_that_is_the_critic_is_refused_until_it_is_allowed(tmp_path: Path) -> None:
+    said = refused(tmp_path, "judges.judge=miniature_critic")
+    assert "judges.judge is the model that gives the feedback (critic)" in said
+    assert "allow_self_judging" in said
+    assert len(ways(loaded(tmp_path, "judges.judge=miniature_critic", "allow_self_judging=true"))) == 2
+
+
+def test_a_judge_that_is_the_teacher_who_judges_its_own_student_is_refused_too(tmp_path: Path) -> None:
+    own = ARMS + "  own: {teacher: weak, fraction: 0.2, feedback: dpo, critic: teacher}\n"
+    assert len(ways(loaded(tmp_path, arms=own))) == 3
+    assert "judges.judge is the model" in refused(tmp_path, "judges.judge=miniature_weak", arms=own)
+
+
+def test_a_setting_that_no_arm_reads_is_refused(tmp_path: Path) -> None:
+    said = refused(tmp_path, arms="  one: {teacher: weak, dpo: {epochs: 3}, critic: critic}")
+    assert "arms.one: critic, dpo: read by arms with feedback" in said
+    said = refused(tmp_path, arms="  one: {teacher: weak, feedback: dpo}")
+    assert "arms.one: fraction 1 leaves no prompt for feedback" in said
+    said = refused(tmp_path, arms="  one: {teacher: weak, sft: {epoch: 3}}")
+    assert "arms.one.sft" in said
+    assert "did you mean epochs?" in said
+
+
+def test_what_the_study_sets_is_refused_in_a_stage_with_what_to_give_instead(tmp_path: Path) -> None:
+    for word, instead in (
+        ("sft.seed=1", "seeds"),
+        ("sft.share=[0,0.1]", "fraction"),
+        ("label.critic=openai", "critics"),
+    ):
+        with pytest.raises(ConfigError, match=instead):
+            loaded(tmp_path, word, *(["label.critic.model=x"] if "openai" in word else []))
+
+
+def test_seeds_prompts_and_opponent_are_given_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has one of them twice"):
+        loaded(tmp_path, "seeds=[1,1]")
+    with pytest.raises(ConfigError, match=r"give prompts .* or miniature"):
+        loaded(tmp_path, "prompts=p.jsonl")
+    with pytest.raises(ConfigError, match=r"give baseline .* or teacher"):
+        loaded(tmp_path, "evaluation.baseline=b.jsonl")
+    with pytest.raises(ConfigError, match=r"evaluation.teacher: found 'w'; expected a name under teachers"):
+        loaded(tmp_path, "evaluation.teacher=w")
+
+
+def test_words_reach_entries_by_their_names_and_a_mistyped_one_is_told_its_nearest(tmp_path: Path) -> None:
+    recipe = loaded(tmp_path, "arms.dpo-weak.fraction=0.3", "judges.judge.timeout_seconds=7", "judges.other=openai",
+                    "judges.other.model=m")  # fmt: skip
+    assert recipe.arms["dpo-weak"].fraction == 0.3
+    assert recipe.judges["judge"].timeout_seconds == 7
+    assert recipe.judges["other"].model == "m"
+    with pytest.raises(ConfigError, match=r"arms\.dpo-weak\.fractoin: unknown key"):
+        loaded(tmp_path, "arms.dpo-weak.fractoin=0.3")
+
+
+def test_axes_make_one_arm_for_each_combination(tmp_path: Path) -> None:
+    arms = (
+        "  a: {teacher: weak, fraction: 0.2, feedback: dpo, axes: {dpo.loss.beta: [0.05, 0.1], fraction: [0.1, 0.2]}}"
+    )
+    found = ways(loaded(tmp_path, arms=arms))
+    assert [way.name for way in found] == [
+        "a-beta-0.05-fraction-0.1",
+        "a-beta-0.05-fraction-0.2",
+        "a-beta-0.1-fraction-0.1",
+        "a-beta-0.1-fraction-0.2",
+    ]
+    assert [(way.dpo.loss.beta, way.arm.fraction) for way in found] == [
+        (0.05, 0.1),
+        (0.05, 0.2),
+        (0.1, 0.1),
+        (0.1, 0.2),
+    ]
+    assert "unknown key 'dpoo.loss'" in refused(tmp_path, arms="  a: {teacher: weak, axes: {dpoo.loss: [1]}}")
+
+
+def test_without_arms_the_papers_comparison_and_its_controls_are_made(tmp_path: Path) -> None:
+    recipe = loaded(tmp_path, teachers="{weak: miniature_weak, strong: miniature_strong}", arms="  {}")
+    recipe = recipe.model_copy(update={"arms": {}})
+    assert list(default_arms(recipe)) == [
+        "sft-weak-20", "sft-weak-100", "dpo-weak", "sft-strong-20", "sft-strong-100", "dpo-strong",
+        "best-of-n-weak", "shuffled-weak", "own-weak",
+    ]  # fmt: skip
+    assert len(ways(recipe)) == 9
+
+
+def test_the_comparisons_are_those_that_the_paper_asks(tmp_path: Path) -> None:
+    recipe = loaded(
+        tmp_path, "own_completions={critic: strong}", teachers="{weak: miniature_weak, strong: miniature_strong}"
+    ).model_copy(update={"arms": {}})
+    asked = questions(recipe, ways(recipe))
+    said = {(q.first, q.second): q.asked.question for q in asked}
+    assert said["dpo-weak", "sft-weak-100"] == "Feedback from critic over SFT on weak alone"
+    assert said["sft-strong-100", "sft-weak-100"] == "SFT on critic's own completions (strong) over SFT on weak alone"
+    assert ("sft-strong-100", "dpo-weak") in said
+    assert said["dpo-weak", "sft-weak-20"] == "Feedback from critic over its start, SFT on 20 % of weak"
+    assert {("dpo-weak", "shuffled-weak"), ("dpo-weak", "best-of-n-weak"), ("shuffled-weak", "sft-weak-20")} <= set(
+        said
+    )
+    assert len(said) == len(asked)
+
+
+def test_comparisons_of_the_recipe_name_arms_that_exist(tmp_path: Path) -> None:
+    recipe = loaded(tmp_path, "comparisons=[[dpo-weak, sft-weak-02]]")
+    with pytest.raises(ConfigError, match=r"no arm is called 'sft-weak-02'; did you mean sft-weak-20\?"):
+        questions(recipe, ways(recipe))
+    recipe = loaded(tmp_path, "comparisons=[[dpo-weak, dpo-weak]]")
+    with pytest.raises(ConfigError, match="with itself"):
+        questions(recipe, ways(recipe))
