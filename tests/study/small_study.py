@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutelage.inputs import Prompts
 from tutelage.store import Artifact
-from tutelage.study.design import Way, ways
+from tutelage.study.commands import graph_of
+from tutelage.study.design import Way
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import Done, carry_out
 from tutelage.study.tasks import Graph
@@ -61,29 +61,15 @@ class SmallStudy:
         return list(self.done.made.values())
 
 
-def small_graph(folder: Path, recipe: str = RECIPE) -> Graph:
-    """Write the recipe and the prompts, and return what is to be done. Nothing is run."""
-    from tutelage.miniature.commands import save_prompts
-    from tutelage.miniature.world import make_prompts
-
+def small_study(folder: Path, recipe: str = RECIPE) -> SmallStudy:
+    """Carry out `recipe` in `folder`; takes some seconds."""
     path = folder / "recipe.yaml"
     path.write_text(recipe.format(folder=folder))
     loaded = StudyRecipe.load(path)
-    world = loaded.miniature
-    assert world is not None
-    train = make_prompts(world.num_prompts, world.seed)
-    save_prompts(folder / "prompts.jsonl", train)
-    save_prompts(folder / "evaluation.jsonl", make_prompts(world.num_evaluation, world.seed + 1, train))
-    prompts, evaluated = (Prompts(path=str(folder / f"{name}.jsonl")) for name in ("prompts", "evaluation"))
-    return Graph(loaded, ways(loaded), prompts, evaluated)
-
-
-def small_study(folder: Path, recipe: str = RECIPE) -> SmallStudy:
-    """Carry out `recipe` in `folder`; takes some seconds."""
-    graph = small_graph(folder, recipe)
+    found, graph = graph_of(loaded)
     done = carry_out(graph)
     assert not done.failed, done.failed
     runs: dict[str, dict[int, dict[str, Artifact]]] = {}
     for (arm, seed), run in graph.runs.items():
         runs.setdefault(arm, {})[seed] = {name: done.made[task.key] for name, task in run.items()}
-    return SmallStudy(graph.recipe, {w.name: w for w in ways(graph.recipe)}, graph, done, dict(runs))
+    return SmallStudy(loaded, {way.name: way for way in found}, graph, done, dict(runs))

@@ -36,9 +36,9 @@ def test_every_text_and_reply_is_the_one_of_that_arm_and_seed(small: SmallStudy,
 
 
 def test_the_prompt_is_shown_with_its_text(small: SmallStudy, found: list[Shown]) -> None:
-    texts = {line.strip() for line in (small.recipe.artifacts.parent / "evaluation.jsonl").read_text().splitlines()}
-    for each in found:
-        assert any(json.dumps(each.prompt) in line for line in texts)
+    path = small.runs["dpo-weak"][0]["evaluate:judge"].path / "prompts.jsonl"
+    texts = {row["id"]: row["messages"][0]["content"] for row in map(json.loads, path.open())}
+    assert {each.prompt_id: each.prompt for each in found}.items() <= texts.items()
 
 
 def test_a_prompt_is_shown_for_every_arm_and_arms_equally_often(small: SmallStudy, found: list[Shown]) -> None:

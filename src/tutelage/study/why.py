@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from tutelage.critic.parse import Heard
@@ -35,6 +35,8 @@ CURVES = (
 )
 """What is kept of training, as metrics.jsonl names it; of SFT there is the loss alone."""
 MOST_STEPS = 100
+MOST_LABELS = 10_000
+"""Of an arm's verdicts, those that label noise is told from: a share among so many is known to within one point."""
 _SHARES = {"FIRST": 1.0, "SECOND": 0.0, "TIE": 0.5}
 _NO_REWARD = "SFT on what the critic chose has no reward"
 _NO_START = "the arm before its feedback is no arm of this study"
@@ -50,7 +52,8 @@ def why(
     """Return what the runs of an arm with feedback say of how it came to its win rate.
 
     Args:
-        start: the runs of the arm before its feedback, if it is an arm of the study; of other seeds they count not.
+        start: the runs of the arm before its feedback, if it is an arm of the study; seeds that `runs` lacks are left
+            out.
         judges: by name; some were asked about training pairs of the first seed.
     """
     before = {seed: start[seed] for seed in runs if seed in start} if start is not None else {}
@@ -60,9 +63,8 @@ def why(
     others = {judge: asked for judge in judges if (asked := _asked_again(runs, judge))}
     ids = {i for preference, _ in learnt.margins for i in preference.verdict_ids}
     pairs = {_both(verdict) for asked in others.values() for verdict in asked}
-    kept: list[Verdict] = []
-    noise = _noise(way, _verdicts(runs, ids, pairs, kept), learnt.num)
-    sure = probabilities((preference for preference, _ in learnt.margins), kept)
+    some, asked_for = _verdicts(runs, ids, pairs)
+    sure = probabilities((preference for preference, _ in learnt.margins), asked_for)
     bins, note = by_confidence([(sure.get(preference.id), margin) for preference, margin in learnt.margins])
     return Why(
         arm=way.name,
@@ -74,8 +76,8 @@ def why(
         on_policy=learnt.on_policy,
         by_confidence=tuple(ConfidenceBin(**asdict(each)) for each in bins),
         confidence_note=_NO_REWARD if way.arm.feedback == "best_of_n" else note,
-        label_noise=noise,
-        agreement={judge: span(agreed(kept, asked).agreement) for judge, asked in others.items()},
+        label_noise=_noise(way, some, learnt.num),
+        agreement={judge: span(agreed(asked_for, asked).agreement) for judge, asked in others.items()},
     )
 
 
@@ -200,23 +202,28 @@ def _both(verdict: Verdict) -> frozenset[str]:
 
 
 def _verdicts(
-    runs: Mapping[int, Mapping[str, Artifact]], ids: set[str], pairs: set[frozenset[str]], kept: list[Verdict]
-) -> Iterator[Verdict]:
-    """Yield the critic's verdicts of all runs once; those that are needed again, by id or pair, go into `kept`."""
-    for run in runs.values():
-        for verdict in run["label"].each(VERDICTS, Verdict) if "label" in run else ():
+    runs: Mapping[int, Mapping[str, Artifact]], ids: set[str], pairs: set[frozenset[str]]
+) -> tuple[list[Verdict], list[Verdict]]:
+    """Return some of the critic's verdicts, about `MOST_LABELS` drawn by their ids; and those on `ids` or `pairs`."""
+    labelled = [run["label"] for run in runs.values() if "label" in run]
+    num = sum(artifact.record.counts["verdicts"] for artifact in labelled)
+    drawn_by_id: list[Verdict] = []
+    asked_for: list[Verdict] = []
+    for artifact in labelled:
+        for verdict in artifact.each(VERDICTS, Verdict):
+            if int(verdict.id, 16) * num <= MOST_LABELS * 16 ** len(verdict.id):
+                drawn_by_id.append(verdict)
             if verdict.id in ids or _both(verdict) in pairs:
-                kept.append(verdict)
-            yield verdict
+                asked_for.append(verdict)
+    return drawn_by_id, asked_for
 
 
-def _noise(way: Way, verdicts: Iterable[Verdict], num: int) -> Span:
-    """Return how many percent of the labels are wrong; goes through all `verdicts` in any case."""
-    assert way.critic is not None, "an arm with feedback has a critic"
-    found = behaviour(verdicts, reader(way.critic, way.label)).label_noise.decided
+def _noise(way: Way, verdicts: Sequence[Verdict], num: int) -> Span:
+    """Return how many percent of the labels are wrong, told from some of the `verdicts`; `num` labels there are."""
     if way.arm.feedback == "shuffled":
         return Span(value=50, num=num, note="labels are drawn by lot, whatever the critic said")
-    return span(found)
+    assert way.critic is not None, "an arm with feedback has a critic"
+    return span(behaviour(verdicts, reader(way.critic, way.label)).label_noise.decided)
 
 
 def reader(critic: Critic, showing: Showing) -> Callable[[str], float | None]:
