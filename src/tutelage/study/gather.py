@@ -97,7 +97,7 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
         seeds=recipe.seeds,
         match=recipe.match,
         margin=recipe.margin,
-        num_prompts=max((each.num_prompts for each in compared), default=0),
+        num_prompts=max((rate.rate.num for arm in arms for rate in arm.rates), default=0),
         verdict=(),
         warnings=(),
         arms=arms,
