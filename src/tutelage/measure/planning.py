@@ -9,10 +9,12 @@ fewer than there are seeds, so that two seeds show little, whatever the prompts.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
-from tutelage.measure.power import minimum_detectable_effect, prompts_needed
+from tutelage.measure.power import minimum_detectable_effect
 
 ALPHA, POWER = 0.05, 0.8
 MOST_PROMPTS, MOST_SEEDS = 100_000, 100
@@ -91,24 +93,26 @@ def smallest_planned(
 
 def prompts_to_tell(effect: float, spread: Spread, num_seeds: int, alpha: float = ALPHA) -> int | None:
     """Return about how many prompts show `effect` (points) with the seeds there are; None: no number in reach."""
-    if num_seeds == 1:
-        found = prompts_needed(effect, math.sqrt(spread.prompt + spread.noise), alpha, POWER)
-        return found if found <= MOST_PROMPTS else None
-    low, high = 1, MOST_PROMPTS
-    if smallest_shown(spread, high, num_seeds, alpha) > effect:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if smallest_shown(spread, middle, num_seeds, alpha) > effect else (low, middle)
-    return high
+    return _first(lambda num: smallest_shown(spread, num, num_seeds, alpha) <= effect, MOST_PROMPTS)
 
 
 def seeds_to_tell(effect: float, spread: Spread, num_prompts: int, alpha: float = ALPHA) -> int | None:
     """Return about how many seeds show `effect` (points) with the prompts there are; None: no number in reach."""
-    every = range(2, MOST_SEEDS + 1)
-    return next((num for num in every if smallest_shown(spread, num_prompts, num, alpha) <= effect), None)
+    return _first(lambda num: smallest_shown(spread, num_prompts, num, alpha) <= effect, MOST_SEEDS)
 
 
+def _first(is_enough: Callable[[int], bool], most: int) -> int | None:
+    """Return the smallest number from 2 to `most` that is enough, if more is never worse."""
+    low, high = 1, most
+    if not is_enough(most):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
+
+
+@cache
 def t_quantile(chance: float, freedom: int) -> float:
     """Return the quantile of Student's t with a whole number of degrees of freedom, for `chance` above one half.
 
