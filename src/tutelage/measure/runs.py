@@ -16,11 +16,11 @@ Why seeds are not redrawn: two or three of them, drawn with replacement, have a 
 (S - 1) / S, and no tails (Hesterberg 2015), so that the plain bootstrap over both ("pigeonhole", Owen 2007) is too
 narrow where runs differ by several points; where they do not, it is too wide, for it counts the noise twice. Why not
 all of MS_E is taken off, which would free MS_A of the noise exactly: with two or three seeds MS_A is often small by
-luck; the difference is then cut at 0, and the spread between runs denied. To draw both mean squares from their scaled
-chi-square distributions (the fiducial interval, Hannig, Iyer and Patterson 2006) errs to the other side, and is wider.
-k was chosen by simulation: `benchmarks/measure/study_coverage.py` prints coverage and width of all of these. No method
-makes two seeds tell much: Student's t for them is 12.7 standard errors wide to either side, 4.3 for three, 2.8 for
-five.
+luck; the difference is then cut at 0, and the spread between runs denied. To draw both mean squares from their
+scaled chi-square distributions (the fiducial interval, Hannig, Iyer and Patterson 2006) errs to the other side, and
+is wider. k was chosen by simulation: `benchmarks/measure/study_coverage.py` prints coverage and width of all of
+these. No method makes two seeds tell much: Student's t for them is 12.7 standard errors wide to either side, 4.3 for
+three, 2.8 for five.
 
 Imports numpy; import this module where it is used.
 """
