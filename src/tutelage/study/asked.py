@@ -1,0 +1,245 @@
+"""What a study will ask over APIs, and the most that it can cost.
+
+Texts that are yet to be drawn are as long as they can be; a few thousand prompts stand for all of them then, and one
+seed for all seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tutelage.chat import ChatRequest, Endpoint
+from tutelage.chat.cache import REPLIES
+from tutelage.chat.estimate import Estimate, estimate
+from tutelage.critic.evaluator import Evaluator
+from tutelage.generate.settings import placeholders
+from tutelage.inputs import Rows
+from tutelage.records import Prompt, digest
+from tutelage.stages import evaluate, label, sample, teach
+from tutelage.stages.judging import evaluator_of, judge_requests
+from tutelage.stages.pairing import draw, pairs_within
+from tutelage.study.design import ways
+from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts
+from tutelage.study.tasks import Task
+
+MOST = 2000
+"""Prompts that stand for all of them, where texts are yet to be drawn."""
+_NOWHERE = Path("no journal")
+T = TypeVar("T")
+
+
+@dataclass
+class Role:
+    """All that one teacher, critic or judge is asked for one purpose."""
+
+    name: str
+    endpoint: Endpoint
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """Those that are not made, by key."""
+
+
+class Asked:
+    """What the tasks of a study ask."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.roles = _roles(ground)
+        self._of_kind: dict[str, tuple[Estimate, Estimate]] = {}
+
+    def estimates(self) -> list[Estimate]:
+        """Return what each role is yet to be asked; replies that are kept, and what is asked twice, cost once."""
+        return [found for role in self.roles if (found := self._of_role(role)).requests]
+
+    def whole(self, task: Task) -> Estimate:
+        """Return what one task that is not made asks, whatever other tasks ask too and whatever is kept."""
+        config = task.config
+        if isinstance(config, teach.Config):
+            prompts = self.ground.asked_about(task)
+            some = _some(prompts)
+            requests = [request for _, _, request in teach.requests_of(config, some)]
+            return times(estimate("", cast(Endpoint, config.teacher), requests, _NOWHERE), len(prompts) / len(some))
+        if self._is_unseen(task):
+            return together("", list(self._unseen(task)))
+        return estimate("", cast(Endpoint, endpoint_of(task)), self._seen(task), _NOWHERE)
+
+    def num_pairs(self, task: Task) -> int:
+        """Return the most pairs that a task of label asks about."""
+        config, drawn = cast(label.Config, task.config), cast(sample.Config, task.needs["completions"][1].config)
+        prompts = self.ground.part(drawn)
+        return self._pairs_of(config, drawn, prompts)[1]
+
+    def _of_role(self, role: Role) -> Estimate:
+        known: list[ChatRequest] = []
+        parts: list[Estimate] = []
+        shared: dict[str, Estimate] = {}
+        counted: set[str] = set()
+        taught = [task for task in role.tasks.values() if task.stage == "teach"]
+        if taught:  # shares of one order: the same prompts, once each
+            prompts = {p.id: p for task in taught for p in self.ground.asked_about(task)}
+            config = cast(teach.Config, taught[0].config)
+            known += [request for _, _, request in teach.requests_of(config, list(prompts.values()))]
+        for task in role.tasks.values():
+            if task.stage == "teach":
+                continue
+            if not self._is_unseen(task):
+                known += self._seen(task)
+            elif (key := self._asks(task)) not in counted:
+                counted.add(key)
+                own, of_baseline = self._unseen(task)
+                parts.append(own)
+                shared[self._seed_sent(task)] = of_baseline
+        journal = self.ground.graph.recipe.artifacts / REPLIES
+        parts = [estimate(role.name, role.endpoint, known, journal), *parts, *shared.values()]
+        return together(role.name, parts)
+
+    def _is_unseen(self, task: Task) -> bool:
+        """True if what is judged is yet to be drawn, or to be asked for."""
+        drawn = task.needs["completions"][1]
+        return drawn.key not in self.ground.known or (task.stage == "evaluate" and self.ground.opponent is None)
+
+    def _seen(self, task: Task) -> Sequence[ChatRequest]:
+        """Return what is asked about completions that are there."""
+        drawn = Rows(path=str(self.ground.known[task.needs["completions"][1].key].path))
+        if isinstance(task.config, label.Config):
+            plan = label.plan(task.config, label.Inputs(completions=drawn))
+        else:
+            assert self.ground.opponent is not None
+            prompts = evaluated_prompts(self.ground)
+            inputs = evaluate.Inputs(completions=drawn, baseline=self.ground.opponent, prompts=prompts)
+            plan = evaluate.plan(cast(evaluate.Config, task.config), inputs)
+        return plan.requests if plan is not None else []
+
+    def _asks(self, task: Task) -> str:
+        """Tell apart tasks that ask something different: settings that only read replies do not count."""
+        if isinstance(task.config, evaluate.Config):
+            return task.key
+        reads = {"on_flip", "max_invalid", "max_flip"}
+        tree = task.config.model_dump(mode="json", exclude={"label", "artifacts", *reads})
+        return digest([task.needs["completions"][1].key, tree])
+
+    def _unseen(self, task: Task) -> tuple[Estimate, Estimate]:
+        """Return what a task asks about completions to be drawn, and about the opponent's alone (same for all)."""
+        drawn = cast(sample.Config, task.needs["completions"][1].config)
+        tree = task.config.model_dump(mode="json", exclude={"seed", "label", "artifacts"})
+        tree.get("judging", {}).pop("seed", None)  # all seeds are alike
+        key = digest([task.stage, tree, list(drawn.share), drawn.num_samples, drawn.max_tokens])
+        if key not in self._of_kind:
+            of = self._evaluation if isinstance(task.config, evaluate.Config) else self._labelling
+            self._of_kind[key] = of(task, drawn)
+        return self._of_kind[key]
+
+    def _labelling(self, task: Task, drawn: sample.Config) -> tuple[Estimate, Estimate]:
+        config = cast(label.Config, task.config)
+        assert config.critic is not None
+        prompts = self.ground.part(drawn)
+        pairs, num = self._pairs_of(config, drawn, prompts)
+        requests = judge_requests(config.critic, config, pairs, {p.id: p for p in prompts})[1]
+        found = estimate("", config.critic, requests, _NOWHERE)
+        return times(found, num / len(pairs)), estimate("", config.critic, [], _NOWHERE)
+
+    def _pairs_of(self, config: label.Config, drawn: sample.Config, prompts: list[Prompt]) -> tuple[list[Any], int]:
+        """Return pairs of stand-ins for some prompts, and how many there are of all at most."""
+        some = _some(prompts)
+        stand_ins = placeholders(some, drawn, drawn.num_samples)
+        every = pairs_within(stand_ins, _quiet, config.pairing)
+        pairs = draw(every, config.model_copy(update={"max_pairs": None}), config.seed, _quiet)
+        num = round(len(pairs) * len(prompts) / len(some))
+        return pairs, num if config.max_pairs is None else min(num, config.max_pairs)
+
+    def _evaluation(self, task: Task, drawn: sample.Config) -> tuple[Estimate, Estimate]:
+        config = cast(evaluate.Config, task.config)
+        prompts = self.ground.evaluated
+        some = _some(prompts)
+        pairs, _ = evaluate.pairs_of(placeholders(some, drawn, 1), self.ground.baseline, _quiet)
+        asked, requests = judge_requests(config.judge, config.judging, pairs, {p.id: p for p in some})
+        alone = {question.messages for question in asked if question.order == "right_alone"}
+        parts = [[r for r in requests if (r.messages in alone) == is_alone] for is_alone in (False, True)]
+        own, of_baseline = (
+            times(estimate("", config.judge, part, _NOWHERE), len(prompts) / len(some)) for part in parts
+        )
+        return own, of_baseline
+
+    def _seed_sent(self, task: Task) -> str:
+        """Return what makes the same question another one: the run's seed, where the judge is sent one."""
+        if not isinstance(task.config, evaluate.Config):
+            return ""
+        evaluator: Evaluator = evaluator_of(task.config.judge, task.config.judging)
+        return str(task.config.judging.seed) if evaluator.seeded else ""
+
+
+def _roles(ground: Ground) -> list[Role]:
+    """Return who is asked for what, in the order of the road; tasks that are made are left out."""
+    graph = ground.graph
+    named: dict[tuple[str, str], Role] = {}
+    by_name = {way.name: way for way in ways(graph.recipe)}
+
+    def add(name: str, task: Task) -> None:
+        endpoint = endpoint_of(task)
+        if endpoint is not None and not ground.is_made(task):
+            named.setdefault((name, endpoint.model), Role(name, endpoint)).tasks[task.key] = task
+
+    if graph.baseline is not None:
+        add(f"opponent {graph.recipe.evaluation.teacher}", graph.baseline)
+    for purpose in ("teach", "label", "evaluate", "agree"):
+        for (arm, _), run in graph.runs.items():
+            for name, task in run.items():
+                what, _, judge = name.partition(":")
+                if what == purpose:
+                    way = by_name[arm]
+                    add(f"{purpose} {judge or (way.arm.teacher if purpose == 'teach' else way.critic_name)}", task)
+    return list(named.values())
+
+
+def together(name: str, parts: Sequence[Estimate]) -> Estimate:
+    """Return the sum of estimates of one model."""
+    outputs = [e.output_tokens for e in parts]
+    return parts[0].model_copy(
+        update={
+            "stage": name,
+            "requests": sum(e.requests for e in parts),
+            "kept": sum(e.kept for e in parts),
+            "input_tokens": sum(e.input_tokens for e in parts),
+            "output_tokens": total(outputs),
+            "live": total([e.live for e in parts]),
+            "batch": total([e.batch for e in parts]),
+        }
+    )
+
+
+def times(one: Estimate, factor: float) -> Estimate:
+    """Return what `factor` times as many requests of the same kind take."""
+
+    def more(num: int | None) -> int | None:
+        return None if num is None else math.ceil(round(num * factor, 6))
+
+    return one.model_copy(
+        update={
+            "requests": round(one.requests * factor),
+            "input_tokens": more(one.input_tokens),
+            "output_tokens": more(one.output_tokens),
+            "live": None if one.live is None else one.live * factor,
+            "batch": None if one.batch is None else one.batch * factor,
+        }
+    )
+
+
+N = TypeVar("N", int, float)
+
+
+def total(values: Sequence[N | None]) -> N | None:
+    """Return the sum; None if one of them is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _some(prompts: Sequence[T]) -> list[T]:
+    """Return at most `MOST` of the prompts, evenly spread."""
+    step = max(1, math.ceil(len(prompts) / MOST))
+    return list(prompts[::step])
+
+
+_quiet: Callable[[str, int], None] = lambda what, num: None  # noqa: E731 - the stages count
