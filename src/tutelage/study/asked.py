@@ -1,6 +1,6 @@
 """What a study will ask over APIs, and the most that it can cost.
 
-Texts that are yet to be drawn are as long as they can be; a few thousand prompts stand for all of them then, and one
+Texts that are yet to be drawn are as long as they can be; a thousand prompts stand for all of them then, and one
 seed for all seeds.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from tutelage.chat import ChatRequest, Endpoint
 from tutelage.chat.cache import REPLIES
@@ -18,15 +18,16 @@ from tutelage.chat.estimate import Estimate, estimate
 from tutelage.critic.evaluator import Evaluator
 from tutelage.generate.settings import placeholders
 from tutelage.inputs import Rows
-from tutelage.records import Prompt, digest
+from tutelage.records import Pair, Prompt, digest
 from tutelage.stages import evaluate, label, sample, teach
+from tutelage.stages.asking import Asking
 from tutelage.stages.judging import evaluator_of, judge_requests
 from tutelage.stages.pairing import draw, pairs_within
 from tutelage.study.design import ways
 from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts
 from tutelage.study.tasks import Task
 
-MOST = 2000
+MOST = 1000
 """Prompts that stand for all of them, where texts are yet to be drawn."""
 _NOWHERE = Path("no journal")
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Asked:
         """Return what each role is yet to be asked; replies that are kept, and what is asked twice, cost once."""
         return [found for role in self.roles if (found := self._of_role(role)).requests]
 
+    def mode_of(self, name: str) -> str:
+        """Return how a role is asked: live or batch."""
+        task = next(task for role in self.roles if role.name == name for task in role.tasks.values())
+        return task.config.mode if isinstance(task.config, Asking) else "live"
+
     def whole(self, task: Task) -> Estimate:
         """Return what one task that is not made asks, whatever other tasks ask too and whatever is kept."""
         config = task.config
@@ -70,7 +76,8 @@ class Asked:
         """Return the most pairs that a task of label asks about."""
         config, drawn = cast(label.Config, task.config), cast(sample.Config, task.needs["completions"][1].config)
         prompts = self.ground.part(drawn)
-        return self._pairs_of(config, drawn, prompts)[1]
+        num = len(prompts) * len(_pairs(config, drawn, prompts[:1]))
+        return num if config.max_pairs is None else min(num, config.max_pairs)
 
     def _of_role(self, role: Role) -> Estimate:
         known: list[ChatRequest] = []
@@ -136,19 +143,10 @@ class Asked:
         config = cast(label.Config, task.config)
         assert config.critic is not None
         prompts = self.ground.part(drawn)
-        pairs, num = self._pairs_of(config, drawn, prompts)
+        pairs = _pairs(config, drawn, _some(prompts))
         requests = judge_requests(config.critic, config, pairs, {p.id: p for p in prompts})[1]
         found = estimate("", config.critic, requests, _NOWHERE)
-        return times(found, num / len(pairs)), estimate("", config.critic, [], _NOWHERE)
-
-    def _pairs_of(self, config: label.Config, drawn: sample.Config, prompts: list[Prompt]) -> tuple[list[Any], int]:
-        """Return pairs of stand-ins for some prompts, and how many there are of all at most."""
-        some = _some(prompts)
-        stand_ins = placeholders(some, drawn, drawn.num_samples)
-        every = pairs_within(stand_ins, _quiet, config.pairing)
-        pairs = draw(every, config.model_copy(update={"max_pairs": None}), config.seed, _quiet)
-        num = round(len(pairs) * len(prompts) / len(some))
-        return pairs, num if config.max_pairs is None else min(num, config.max_pairs)
+        return times(found, self.num_pairs(task) / len(pairs)), estimate("", config.critic, [], _NOWHERE)
 
     def _evaluation(self, task: Task, drawn: sample.Config) -> tuple[Estimate, Estimate]:
         config = cast(evaluate.Config, task.config)
@@ -192,6 +190,13 @@ def _roles(ground: Ground) -> list[Role]:
                     way = by_name[arm]
                     add(f"{purpose} {judge or (way.arm.teacher if purpose == 'teach' else way.critic_name)}", task)
     return list(named.values())
+
+
+def _pairs(config: label.Config, drawn: sample.Config, prompts: Sequence[Prompt]) -> list[Pair]:
+    """Return all pairs of stand-ins for what is to be drawn for some prompts."""
+    stand_ins = placeholders(prompts, drawn, drawn.num_samples)
+    every = pairs_within(stand_ins, _quiet, config.pairing)
+    return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, _quiet)
 
 
 def together(name: str, parts: Sequence[Estimate]) -> Estimate:

@@ -1,4 +1,4 @@
-"""What one training run of each arm will take for its training data, before it is made: see `findings.Cost`."""
+"""What one training run of each arm will take, before it is made; what it took is in `findings.Cost`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tutelage.study.tasks import Run, Task
 
 
 @dataclass(frozen=True)
-class ArmCost:
+class Expected:
     """At most, mean over an arm's seeds; None: not known beforehand."""
 
     taught: float
@@ -26,8 +26,6 @@ class ArmCost:
     critic: float | None
     tokens: float | None
     """Trained on, all epochs."""
-    is_given: bool
-    """True if the teacher's completions are a file."""
 
     @property
     def prompts(self) -> float:
@@ -40,49 +38,43 @@ class ArmCost:
         return total([self.teacher, self.critic])
 
 
-class Costs:
-    """What the runs of a study take."""
+def expected(ground: Ground, asked: Asked, pace: Pace) -> dict[str, Expected]:
+    """Return what a run of each arm takes, by the arm's name."""
+    runs: dict[str, list[Run]] = {}
+    for (name, _), run in ground.graph.runs.items():
+        runs.setdefault(name, []).append(run)
+    asking = [run[name] for run in ground.graph.runs.values() for name in ("teach", "label") if name in run]
+    dollars = {key: _dollars(ground, asked, task) for key, task in {task.key: task for task in asking}.items()}
 
-    def __init__(self, ground: Ground, asked: Asked, pace: Pace) -> None:
-        self.ground, self.asked, self.pace = ground, asked, pace
-        self._dollars: dict[str, float | None] = {}
-
-    def by_arm(self) -> dict[str, ArmCost]:
-        """Return the cost of each arm, by its name."""
-        runs: dict[str, list[Run]] = {}
-        for (name, _), run in self.ground.graph.runs.items():
-            runs.setdefault(name, []).append(run)
-        return {name: self._of_arm(of_arm) for name, of_arm in runs.items()}
-
-    def _of_arm(self, runs: Sequence[Run]) -> ArmCost:
+    def of_arm(runs: Sequence[Run]) -> Expected:
         trained = [[run[name] for name in ("sft", "best", "dpo") if name in run] for run in runs]
-        return ArmCost(
-            taught=fmean(len(self.ground.part(run["teach"].config)) for run in runs),  # type: ignore[arg-type]
-            labelled=fmean(self._labelled(run) for run in runs),
-            teacher=_mean([self._dollars_of(run["teach"]) for run in runs]),
-            critic=_mean([self._dollars_of(run["label"]) if "label" in run else 0.0 for run in runs]),
-            tokens=_mean([total([self.pace.tokens(task) for task in tasks]) for tasks in trained]),
-            is_given=endpoint_of(runs[0]["teach"]) is None,
+        return Expected(
+            taught=fmean(len(ground.part(run["teach"].config)) for run in runs),  # type: ignore[arg-type]
+            labelled=fmean(_labelled(ground, asked, run) for run in runs),
+            teacher=_mean([dollars[run["teach"].key] for run in runs]),
+            critic=_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),
+            tokens=_mean([total([pace.tokens(task) for task in tasks]) for tasks in trained]),
         )
 
-    def _labelled(self, run: Run) -> int:
-        if "label" not in run:
-            return 0
-        of_sample = self.ground.part(run["sample"].config)  # type: ignore[arg-type]
-        return min(len(of_sample), self.asked.num_pairs(run["label"]))
+    return {name: of_arm(of) for name, of in runs.items()}
 
-    def _dollars_of(self, task: Task) -> float | None:
-        if task.key not in self._dollars:
-            self._dollars[task.key] = self._dollars_to_know(task)
-        return self._dollars[task.key]
 
-    def _dollars_to_know(self, task: Task) -> float | None:
-        if self.ground.is_made(task):
-            return self.ground.known[task.key].record.usage.dollars
-        if endpoint_of(task) is None:
-            return 0.0
-        found = self.asked.whole(task)
-        return found.batch if isinstance(task.config, Asking) and task.config.mode == "batch" else found.live
+def _labelled(ground: Ground, asked: Asked, run: Run) -> int:
+    if "label" not in run:
+        return 0
+    drawn = ground.part(run["sample"].config)  # type: ignore[arg-type]
+    return min(len(drawn), asked.num_pairs(run["label"]))
+
+
+def _dollars(ground: Ground, asked: Asked, task: Task) -> float | None:
+    """Return what the rows of a task cost, whoever has paid for them; None: nobody says."""
+    if ground.is_made(task):
+        usage = ground.known[task.key].record.usage
+        return usage.dollars if usage.requests else None
+    if endpoint_of(task) is None:
+        return None
+    found = asked.whole(task)
+    return found.batch if isinstance(task.config, Asking) and task.config.mode == "batch" else found.live
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

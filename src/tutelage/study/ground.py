@@ -214,7 +214,8 @@ def _meet_opponent(ground: Ground) -> None:
     if rows is None:
         limit = Drawing(max_tokens=graph.recipe.teach.max_tokens)
         ground.evaluated = prompts
-        ground.baseline = {c.prompt_id: c for c in placeholders(prompts, limit, 1)}
+        stand_ins = placeholders(prompts, limit, 1)
+        ground.baseline = {c.prompt_id: c.model_copy(update={"text": c.text[::-1]}) for c in stand_ins}
         return
     have = {p.id for p in read_completions(rows, _quiet, keep_empty=True, known_author=True)[0]}
     if have.isdisjoint(p.id for p in prompts):

@@ -73,10 +73,10 @@ class Pace:
             if not self.ground.is_made(task):
                 seen = self._seen.get(kind := _kind_of(task))
                 seconds = seen.seconds / seen.amount * self.amount(task) if seen is not None and seen.amount else None
-                if seconds is None:
-                    unknown[task.stage] = None
-                else:
+                if seconds is not None:
                     kinds.add(kind)
+                elif len(kind) > 1:  # the others only copy rows
+                    unknown[task.stage] = None
             total += seconds or 0.0
             ends[task.key] = before + (seconds or 0.0)
         num = sum(self._seen[kind].num for kind in kinds)

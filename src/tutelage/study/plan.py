@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
+from textwrap import fill
 
 from tutelage.chat.estimate import Estimate, table
 from tutelage.progress import human_seconds
-from tutelage.records import Usage
-from tutelage.study.asked import MOST, Asked, total
-from tutelage.study.costs import ArmCost, Costs
+from tutelage.study.asked import MOST, Asked
+from tutelage.study.cautions import cautions
 from tutelage.study.design import Way, ways
+from tutelage.study.expected import Expected, expected
 from tutelage.study.ground import Ground, looked_at
 from tutelage.study.pace import Pace
-from tutelage.study.power import power
 from tutelage.study.questions import Question, in_words, questions
+from tutelage.study.smallest import smallest
 from tutelage.study.tasks import Graph, Task
-from tutelage.study.warnings import warnings
 
 _DOES = {
     "split": "split",
@@ -36,6 +35,7 @@ _DOES = {
     "evaluate": "evaluate",
     "agree": "label by the judges",
 }
+_WIDTH = 110
 
 
 def plan(graph: Graph) -> str:
@@ -49,12 +49,12 @@ def plan(graph: Graph) -> str:
     with looked_at(graph) as ground:
         asked = Asked(ground)
         pace = Pace(ground, asked)
-        costs = Costs(ground, asked, pace).by_arm()
+        costs = expected(ground, asked, pace)
         estimates = asked.estimates()
         recipe = graph.recipe
-        shown = power(recipe, len(ground.evaluated), len(asks))
+        shown = smallest(recipe, len(ground.evaluated), len(asks))
+        title = f"Study {recipe.name}: {len(found)} arms, seeds {', '.join(map(str, recipe.seeds))}"
         sections = {
-            f"Study {recipe.name}: {len(found)} arms, seeds {', '.join(map(str, recipe.seeds))}": [],
             "Arms": _arms(ground, found),
             "Stages": _stages(ground),
             "Asked over APIs": _asked(ground, estimates),
@@ -62,15 +62,22 @@ def plan(graph: Graph) -> str:
             "What it can show": shown.lines,
             f"What the training data of each arm takes, a run (match: {recipe.match})": _costs(costs),
             f"Comparisons ({len(asks)})": _comparisons(graph, asks, costs),
-            "Take care": warnings(ground, found, estimates, shown),
+            "Take care": cautions(ground, found, asked, estimates, shown.least),
         }
-    parts = ["\n".join([title, *(f"  {line}".rstrip() for line in lines)]) for title, lines in sections.items()]
-    return "\n\n".join([*parts, "Nothing was asked or trained, and no artifact was made."])
+    parts = ["\n".join([name, *map(_indented, lines)]) for name, lines in sections.items() if lines]
+    return "\n\n".join([title, *parts, "Nothing was asked or trained, and no artifact was made."])
+
+
+def _indented(line: str) -> str:
+    """Return a line of a section; a sentence is broken where it is too long for a screen, a row of a table is not."""
+    if "  " in line.strip() or len(line) <= _WIDTH:
+        return f"  {line}".rstrip()
+    return fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _arms(ground: Ground, found: Sequence[Way]) -> list[str]:
     graph, above = ground.graph, set[str]()
-    rows = [("arm", "what it is", "stages", "shared with arms above", "made")]
+    rows: list[tuple[str, ...]] = [("arm", "what it is", "stages", "shared with arms above", "made")]
     several = len(graph.recipe.models) > 1
     apart = 0
     for way in found:
@@ -135,20 +142,21 @@ def _time(pace: Pace, workers: int) -> list[str]:
     return lines or ["Everything is made."]
 
 
-def _costs(costs: dict[str, ArmCost]) -> list[str]:
-    rows = [("arm", "taught", "labelled", "prompts", "tokens trained on", "teacher", "critic", "dollars")]
+def _costs(costs: dict[str, Expected]) -> list[str]:
+    rows: list[tuple[str, ...]] = [
+        ("arm", "taught", "labelled", "prompts", "tokens trained on", "teacher", "critic", "dollars")
+    ]
     for name, cost in costs.items():
         tokens = "not known yet" if cost.tokens is None else f"~{cost.tokens:,.0f}"
         nums = (f"{cost.taught:,.0f}", f"{cost.labelled:,.0f}", f"{cost.prompts:,.0f}")
-        teacher = "given" if cost.is_given else dollars(cost.teacher)
-        rows.append((name, *nums, tokens, teacher, dollars(cost.critic), dollars(cost.dollars)))
+        rows.append((name, *nums, tokens, *map(dollars, (cost.teacher, cost.critic, cost.dollars))))
     lines = columns(rows, left=1)
     if any(cost.tokens is None for cost in costs.values()):
         lines.append("Tokens are known once an arm with the same model has been trained.")
     return [*lines, "Prompts and dollars are the most: what fails, or is the same text twice, is left out."]
 
 
-def _comparisons(graph: Graph, asks: Sequence[Question], costs: dict[str, ArmCost]) -> list[str]:
+def _comparisons(graph: Graph, asks: Sequence[Question], costs: dict[str, Expected]) -> list[str]:
     if not asks:
         return ["None: no arm has feedback. Give comparisons: [[first, second]] to have arms compared."]
     rule, lines = graph.recipe.match, []
@@ -159,7 +167,7 @@ def _comparisons(graph: Graph, asks: Sequence[Question], costs: dict[str, ArmCos
     return lines
 
 
-def _amount(rule: str, cost: ArmCost) -> str:
+def _amount(rule: str, cost: Expected) -> str:
     if rule == "dollars":
         return dollars(cost.dollars)
     value = cost.prompts if rule == "prompts" else cost.tokens
