@@ -15,7 +15,6 @@ from typing import TypeVar, cast
 from tutelage.chat import ChatRequest, Endpoint
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.estimate import Estimate, estimate
-from tutelage.critic.evaluator import Evaluator
 from tutelage.generate.settings import placeholders
 from tutelage.inputs import Rows
 from tutelage.records import Pair, Prompt, digest
@@ -143,7 +142,7 @@ class Asked:
         config = cast(label.Config, task.config)
         assert config.critic is not None
         prompts = self.ground.part(drawn)
-        pairs = _pairs(config, drawn, _some(prompts))
+        pairs = _pairs(config, drawn, _some(prompts, min(MOST, config.max_pairs or MOST)))
         requests = judge_requests(config.critic, config, pairs, {p.id: p for p in prompts})[1]
         found = estimate("", config.critic, requests, _NOWHERE)
         return times(found, self.num_pairs(task) / len(pairs)), estimate("", config.critic, [], _NOWHERE)
@@ -165,8 +164,9 @@ class Asked:
         """Return what makes the same question another one: the run's seed, where the judge is sent one."""
         if not isinstance(task.config, evaluate.Config):
             return ""
-        evaluator: Evaluator = evaluator_of(task.config.judge, task.config.judging)
-        return str(task.config.judging.seed) if evaluator.seeded else ""
+        judge = task.config.judge
+        sent = evaluator_of(judge, task.config.judging).seeded and judge.sends_seed and judge.provider != "anthropic"
+        return str(task.config.judging.seed) if sent else ""
 
 
 def _roles(ground: Ground) -> list[Role]:
@@ -241,10 +241,9 @@ def total(values: Sequence[N | None]) -> N | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _some(prompts: Sequence[T]) -> list[T]:
-    """Return at most `MOST` of the prompts, evenly spread."""
-    step = max(1, math.ceil(len(prompts) / MOST))
-    return list(prompts[::step])
+def _some(prompts: Sequence[T], most: int = MOST) -> list[T]:
+    """Return at most so many of the prompts, evenly spread."""
+    return list(prompts[:: max(1, math.ceil(len(prompts) / most))])
 
 
 _quiet: Callable[[str, int], None] = lambda what, num: None  # noqa: E731 - the stages count

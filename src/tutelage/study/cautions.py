@@ -53,8 +53,8 @@ def _money(ground: Ground, asked: Asked, estimates: Sequence[Estimate]) -> Itera
         if tokens is None or tokens > budget.tokens - spent.tokens:
             said = "no limit is known" if tokens is None else f"up to {tokens:,} may be needed"
             yield (
-                f"budget.tokens={budget.tokens:,}: {max(budget.tokens - spent.tokens, 0):,} of it are left, and {said}"
-                f"; {_STOPS}"
+                f"budget.tokens={budget.tokens:,}: {max(budget.tokens - spent.tokens, 0):,} of it are left, and "
+                f"{said}; {_STOPS}"
             )
 
 
