@@ -131,15 +131,15 @@ def endpoint_of(task: Task) -> Endpoint | None:
 
 def missing_keys(ground: Ground) -> list[str]:
     """Return a sentence for each key that is not there and will be needed."""
-    found = []
+    found: dict[str | None, str] = {}
     for task in ground.tasks:
         endpoint = endpoint_of(task)
         if endpoint is not None and not ground.is_made(task):
             try:
                 read_key(endpoint)
             except AuthenticationError as error:
-                found.append(str(error))
-    return list(dict.fromkeys(found))
+                found.setdefault(endpoint.api_key_env, str(error))
+    return list(found.values())
 
 
 def _check_settings(graph: Graph, tasks: Sequence[Task]) -> None:
