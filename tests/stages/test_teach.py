@@ -26,10 +26,6 @@ def run(tmp_path: Path, server: StubServer, prompts: list[str], **settings: Any)
     return teach.run(config, teach.Inputs(prompts=Prompts(path=str(path))))
 
 
-def counted(made: Artifact) -> dict[str, int]:
-    return {what: num for what, num in made.record.counts.items() if num}
-
-
 def test_several_completions_of_a_prompt_have_seeds_of_their_own(tmp_path: Path) -> None:
     with StubServer() as server:
         made = run(tmp_path, server, ["x"], num_completions=3, seed=2)
@@ -49,7 +45,7 @@ def test_the_system_message_goes_first_and_is_no_part_of_the_prompt(tmp_path: Pa
 def test_an_empty_completion_is_counted_and_dropped(tmp_path: Path) -> None:
     with StubServer(lambda messages: "" if messages[-1]["content"] == "b" else "fine") as server:
         made = run(tmp_path, server, ["a", "b", "c"])
-    assert counted(made) == {"skipped: the completion is empty": 1, "completions": 2}
+    assert made.record.counts == {"skipped: the completion is empty": 1, "completions": 2}
 
 
 def test_requests_that_fail_for_good_stop_the_stage_and_the_next_call_asks_only_for_them(tmp_path: Path) -> None:
@@ -71,7 +67,7 @@ def test_requests_that_fail_for_good_stop_the_stage_and_the_next_call_asks_only_
 def test_a_few_failures_are_allowed_if_asked_for_and_counted(tmp_path: Path) -> None:
     with StubServer(fault=lambda text, nth: "bad_request" if text == "b" else None) as server:
         made = run(tmp_path, server, ["a", "b", "c"], max_failures=0.5)
-    assert counted(made) == {"requests failed": 1, "completions": 2}
+    assert made.record.counts == {"requests failed": 1, "completions": 2}
 
 
 def test_the_bill_is_in_the_record(tmp_path: Path) -> None:
@@ -148,7 +144,7 @@ def test_completions_are_imported_of_the_share_alone(tmp_path: Path, with_prompt
     made = teach.run(config, teach.Inputs(completions=Rows(path=str(path)), prompts=prompts))
     inside = in_share(0.3, 1)
     assert {p.text for p in made.rows("prompts.jsonl", Prompt)} == inside
-    assert counted(made) == {
+    assert made.record.counts == {
         "left out: prompts outside the share": 40 - len(inside),
         "skipped: completions of other prompts": 40 - len(inside),
         "completions": len(inside),

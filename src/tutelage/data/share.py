@@ -52,7 +52,8 @@ class OfPrompts(Group):
             DataError: none of the prompts of `path` does.
         """
         kept = [p for p in prompts if self.takes(p)]
-        count("left out: prompts outside the share", len(prompts) - len(kept))
+        if len(kept) < len(prompts):
+            count("left out: prompts outside the share", len(prompts) - len(kept))
         if not kept:
             raise DataError(f"{path}: no prompt falls into the share {list(self.share)}")
         return kept

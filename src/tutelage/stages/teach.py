@@ -81,8 +81,12 @@ def _import(config: Config, inputs: Inputs, work: Work) -> tuple[list[Prompt], l
     wanted = config.part_of(prompts, path, work.count)
     ids = {p.id for p in wanted}
     kept = [c for c in completions if c.prompt_id in ids]
-    work.count("skipped: completions of other prompts", len(completions) - len(kept))
-    work.count("prompts without a completion", len(ids - {c.prompt_id for c in kept}))
+    for what, num in (
+        ("skipped: completions of other prompts", len(completions) - len(kept)),
+        ("prompts without a completion", len(ids - {c.prompt_id for c in kept})),
+    ):
+        if num:
+            work.count(what, num)
     return wanted, kept
 
 
