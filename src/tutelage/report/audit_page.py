@@ -25,6 +25,7 @@ tbody th,td{display:inline-block;border:0;padding:.1rem .8rem .1rem 0;text-align
 table.measures tbody :is(th,.v,.i,.n),table.planted tbody th{width:auto}tbody th,td.plot{display:block}
 td.plot svg{max-width:20rem}
 td[data-is]::before{content:attr(data-is) " ";color:var(--soft);font-size:.85rem}td.n{text-align:left}}
+@media print{details::details-content{content-visibility:visible;display:block;height:auto}}
 """
 
 

@@ -35,8 +35,7 @@ figure{margin:0}details{border:1px solid var(--line);border-radius:.5rem;margin:
 summary{cursor:pointer;overflow-wrap:anywhere}
 pre{margin:.3rem 0 .8rem;padding:.6rem;background:var(--card);border-radius:.35rem;white-space:pre-wrap;
 overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace;unicode-bidi:isolate}
-@media print{body{max-width:none;padding:0;font-size:11pt}tr,figure{break-inside:avoid}h2,thead{break-after:avoid}
-details::details-content{content-visibility:visible;display:block;height:auto}}
+@media print{body{max-width:none;padding:0;font-size:11pt}tr,figure{break-inside:avoid}h2,thead{break-after:avoid}}
 """
 
 

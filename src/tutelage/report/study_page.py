@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tutelage.findings import ArmFound, Findings
 from tutelage.report import study_reasons, study_results, study_sources, tables
 from tutelage.report.page import document, text
-from tutelage.report.study_words import RULES, listed, points, road
+from tutelage.report.study_words import RULES, listed, moment, points, road
 
 _STYLE = """\
 :root{--good:#22663f;--bad:#a1302a;--mark:#fdf1d7}
@@ -44,9 +44,10 @@ summary:hover{color:var(--dot)}div.pair{display:grid;grid-template-columns:1fr 1
 tr:target{background:var(--card)}
 @media screen and (max-width:48rem){.top,div.pair{grid-template-columns:minmax(0,1fr)}div.pair{gap:0}
 h1{font-size:1.5rem}nav a{padding:.35rem 0}}
-@media print{@page{margin:15mm}h1{font-size:18pt}h2{font-size:14pt;margin-top:1.5rem}nav{display:none}
-.figure svg{max-width:100%}.figure>div>div{min-width:0!important}.top>div,.missing{border:1px solid var(--line)}
-details.pair{break-inside:avoid-page}}
+@media print{@page{margin:15mm}body{font-size:9.5pt}h1{font-size:18pt}h2{font-size:14pt;margin-top:1.5rem}
+h3,h4,summary{break-after:avoid}nav{display:none}.top>div,.missing{border:1px solid var(--line)}
+.figure>div>div{min-width:0!important}.figure figcaption,.data caption{font-size:8.5pt}.badge{font-size:8pt}
+.verdict p:first-child{font-size:12pt}.warnings ul,nav ol,h4,ul.plain{font-size:1em}}
 """
 
 _FIGURES = {
@@ -60,6 +61,11 @@ _FIGURES = {
     "matrix": ("Critics and judges", ""),
 }
 """What a figure is called, and what stands below it: titles, keys and notes are in the pictures."""
+
+_APPENDIX = (
+    "<p class=soft>The paper’s synthetic experiment, its Section 5, to play with: when does feedback do more for a weak "
+    "student than SFT on a strong teacher? It is no part of what this study found.</p>"
+)
 
 
 def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[str, str] | None = None) -> str:
@@ -84,7 +90,7 @@ def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[s
         ("cost", "Cost", study_reasons.costs(findings)),
         ("pairs", "Sampled comparisons", _pairs(findings)),
         ("provenance", "Provenance", study_sources.provenance(findings)),
-        ("appendix", "Appendix: the bandit", appendix[0] if appendix else ""),
+        ("appendix", "Appendix: the bandit", _APPENDIX + appendix[0] if appendix else ""),
     ]
     drawn.done()
     sections = [section for section in sections if section[2]]
@@ -94,7 +100,7 @@ def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[s
         f"<header><h1>{text(title)}</h1><p class=soft>{_about(findings)}</p>"
         f'<nav aria-label="Contents"><ol>{contents}</ol></nav></header>\n<main>',
         *(f"<section id={place}><h2>{name}</h2>\n{html}</section>" for place, name, html in sections),
-        f"</main>\n<footer class=soft>Made {text(findings.made_at)} by tutelage {text(findings.tutelage)}.</footer>",
+        f"</main>\n<footer class=soft>Made {text(moment(findings.made_at))} by tutelage {text(findings.tutelage)}.</footer>",
     ]
     return document(title, body, tables.STYLE + _STYLE, [appendix[1]] if appendix else [])
 
@@ -181,9 +187,10 @@ def _pairs(findings: Findings) -> str:
     shown = study_sources.shown(findings)
     if not shown:
         return ""
+    num = f"{len(findings.shown):,}"
     return (
-        f"<p class=soft>{len(findings.shown):,} of the evaluated pairs. Won and lost are said of "
-        f"the arm’s completion. Texts are shown as they are, control characters as escapes.</p>{shown}"
+        f"<p class=soft>{num} of the evaluated pairs. Won and lost are said of the arm’s completion. Texts are shown as "
+        f"they are, control characters as escapes. On paper, what is folded stays folded.</p>{shown}"
     )
 
 

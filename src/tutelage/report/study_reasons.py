@@ -200,7 +200,7 @@ def costs(findings: Findings) -> str:
 def _cost(arm: ArmFound) -> list[str]:
     took = arm.cost
     if took is None:
-        return [soft("no run is finished"), *[soft("–")] * 7]
+        return [soft("not finished"), *[soft("–")] * 7]
     return [
         count(took.taught),
         count(took.labelled),

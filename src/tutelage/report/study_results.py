@@ -60,7 +60,7 @@ def _win_rate(findings: Findings, arm: ArmFound, judge: str) -> Row:
     teacher = f"{text(arm.teacher)}{small(arm.teacher_model)}"
     feedback = f"{FEEDBACK[arm.feedback]}{small(critic)}{small(arm.critic_model or '')}"
     if rate is None:
-        cells = [soft("no run is finished"), *[soft("–")] * 5]
+        cells = [soft("not finished"), *[soft("–")] * 5]
     else:
         cells = [
             span(rate.rate),

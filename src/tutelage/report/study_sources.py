@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tutelage.findings import Findings, Shown, Source
 from tutelage.report.page import beginning, block, lines, text
-from tutelage.report.study_words import UNKNOWN, dollars, duration
+from tutelage.report.study_words import UNKNOWN, dollars, duration, moment
 from tutelage.report.tables import Column, Row, small, soft, table
 
 _ORDERS = {"left_first": "the arm’s completion first", "right_first": "the baseline’s first"}
@@ -49,7 +49,7 @@ def provenance(findings: Findings) -> str:
     made_with = ", ".join(f"{name} {version}" for name, version in shared.items())
     return "".join(
         (
-            f"<p>Made {text(findings.made_at)} by tutelage {text(findings.tutelage)}."
+            f"<p>Made {text(moment(findings.made_at))} by tutelage {text(findings.tutelage)}."
             f"{f' All artifacts were made with {text(made_with)}.' if made_with else ''}</p>",
             _how(findings),
             f"<details><summary>The recipe, resolved</summary><pre>{lines(_yaml(findings))}</pre></details>",
@@ -63,7 +63,8 @@ def _how(findings: Findings) -> str:
     return (
         "<ul><li>To reproduce it: save the recipe below as <code>recipe.yaml</code> and run "
         "<code>tutelage study recipe.yaml</code> with the versions above. Stages that are finished are found "
-        "again by their fingerprint; on the same hardware a training run gives the same weights.</li>"
+        "again by their fingerprint. An API may say something else the next time; training on the same rows gives the "
+        "same weights on the same hardware.</li>"
         "<li>To follow one prompt through every artifact: "
         f"<code>tutelage trace {text(example)}</code>.</li>"
         "<li>All numbers of this page, unrounded: <code>study.json</code>, beside it.</li></ul>"
@@ -120,7 +121,7 @@ def _artifact(source: Source, places: Mapping[str, int], names: Mapping[str, str
             text(source.stage),
             f"<code>{text(source.fingerprint)}</code><small>content <code>{text(source.content)}</code></small>",
             ", ".join(made_of) or soft("nothing before it"),
-            text(source.finished_at.replace("T", " ").replace("+00:00", " UTC")),
+            text(moment(source.finished_at)),
             duration(source.seconds),
             soft(UNKNOWN) if source.dollars is None else dollars(source.dollars),
             text(counted) if counted else soft("–"),

@@ -67,6 +67,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def moment(stamp: str) -> str:
+    """Return an ISO time as "2026-11-28 12:00:00 UTC"."""
+    return stamp.replace("T", " ", 1).replace("+00:00", " UTC")
+
+
 def hours(value: float) -> str:
     """Return device-hours: "12.3", "0.01"; what is less than a hundredth is said to be."""
     if 0 < value < 0.005:

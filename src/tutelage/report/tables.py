@@ -17,12 +17,12 @@ STYLE = """\
 table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 .data caption{text-align:left;padding:.3rem 0 .5rem;font-size:.9rem}
 .data th,.data td{padding:.5rem .8rem .5rem 0}.data :is(th,td):last-child{padding-right:.2rem}
-.data thead th{vertical-align:bottom;line-height:1.25;font-size:.82rem}
+.data thead th{vertical-align:bottom;line-height:1.25;font-size:.92em}
 .data tbody th[scope=row]{min-width:10rem;overflow-wrap:anywhere}
 .data td.t{min-width:6.3rem;overflow-wrap:anywhere}.data td.n,.data thead th.n{text-align:right}
 .data td.n{white-space:nowrap}.data td.n .note{white-space:normal;min-width:7rem}
-.data td small{display:block;font-size:.82rem}.data td.n small small{display:block}
-.data b{font-weight:600}.data tbody th small{margin-top:.15rem;font-size:.82rem;line-height:1.35}
+.data td small{display:block;font-size:.91em}.data td.n small small{display:block}
+.data b{font-weight:600}.data tbody th small{margin-top:.15rem;font-size:.91em;line-height:1.35}
 .data tbody th.group{padding-top:1.3rem;border-bottom:1px solid var(--soft);overflow-wrap:anywhere}
 .data tbody:first-of-type th.group{padding-top:.6rem}
 @media screen and (max-width:48rem){
@@ -35,8 +35,9 @@ table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 .data td::before{content:attr(data-is);flex:0 0 8.5rem;color:var(--soft);font-size:.85rem}
 .data td>div{flex:1;min-width:0}.data td small.between{display:inline;margin-left:.6em}
 }
-@media print{.scroll{overflow:visible}table.data{font-size:8.5pt}.data th,.data td{padding:.3rem .5rem .3rem 0}
-.data td.n .note,.data tbody th[scope=row],.data td.t{min-width:0}}
+@media print{.scroll{overflow:visible}table.data{font-size:7.5pt}.data th,.data td{padding:.25rem .45rem .25rem 0}
+.data tbody th[scope=row]{min-width:6rem}.data td.t{min-width:4rem}.data td.n .note{min-width:4rem}
+.data tr:has(.group){break-after:avoid}}
 """
 
 
