@@ -63,8 +63,8 @@ _FIGURES = {
 """What a figure is called, and what stands below it: titles, keys and notes are in the pictures."""
 
 _APPENDIX = (
-    "<p class=soft>The paper’s synthetic experiment, its Section 5, to play with: when does feedback do more for a weak "
-    "student than SFT on a strong teacher? It is no part of what this study found.</p>"
+    "<p class=soft>The paper’s synthetic experiment, its Section 5, to play with: when does feedback do more for a "
+    "weak student than SFT on a strong teacher? It is no part of what this study found.</p>"
 )
 
 
@@ -96,11 +96,12 @@ def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[s
     sections = [section for section in sections if section[2]]
     title = f"{findings.name}: did the feedback help?"
     contents = "".join(f"<li><a href=#{place}>{name}</a></li>" for place, name, _ in sections)
+    made = text(f"{moment(findings.made_at)} by tutelage {findings.tutelage}")
     body = [
         f"<header><h1>{text(title)}</h1><p class=soft>{_about(findings)}</p>"
         f'<nav aria-label="Contents"><ol>{contents}</ol></nav></header>\n<main>',
         *(f"<section id={place}><h2>{name}</h2>\n{html}</section>" for place, name, html in sections),
-        f"</main>\n<footer class=soft>Made {text(moment(findings.made_at))} by tutelage {text(findings.tutelage)}.</footer>",
+        f"</main>\n<footer class=soft>Made {made}.</footer>",
     ]
     return document(title, body, tables.STYLE + _STYLE, [appendix[1]] if appendix else [])
 
@@ -189,8 +190,8 @@ def _pairs(findings: Findings) -> str:
         return ""
     num = f"{len(findings.shown):,}"
     return (
-        f"<p class=soft>{num} of the evaluated pairs. Won and lost are said of the arm’s completion. Texts are shown as "
-        f"they are, control characters as escapes. On paper, what is folded stays folded.</p>{shown}"
+        f"<p class=soft>{num} of the evaluated pairs. Won and lost are said of the arm’s completion. Texts are shown "
+        f"as they are, control characters as escapes. On paper, what is folded stays folded.</p>{shown}"
     )
 
 

@@ -63,8 +63,8 @@ def _how(findings: Findings) -> str:
     return (
         "<ul><li>To reproduce it: save the recipe below as <code>recipe.yaml</code> and run "
         "<code>tutelage study recipe.yaml</code> with the versions above. Stages that are finished are found "
-        "again by their fingerprint. An API may say something else the next time; training on the same rows gives the "
-        "same weights on the same hardware.</li>"
+        "again by their fingerprint. An API may say something else the next time; training on the same rows gives "
+        "the same weights on the same hardware.</li>"
         "<li>To follow one prompt through every artifact: "
         f"<code>tutelage trace {text(example)}</code>.</li>"
         "<li>All numbers of this page, unrounded: <code>study.json</code>, beside it.</li></ul>"
