@@ -25,10 +25,11 @@ table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 .data b{font-weight:600}.data tbody th small{margin-top:.15rem;font-size:.91em;line-height:1.35}
 .data tbody th.group{padding-top:1.3rem;border-bottom:1px solid var(--soft);overflow-wrap:anywhere}
 .data tbody:first-of-type th.group{padding-top:.6rem}
-@media screen and (max-width:48rem){
+@media screen and (max-width:60rem){
 .data thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.data,.data tbody,.data tr,.data tbody th,.data td,.data caption{display:block}
-.data tr{padding:.6rem 0;border-bottom:1px solid var(--line)}
+.data,.data tbody,.data tbody th,.data td,.data caption{display:block}
+.data tbody tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));column-gap:1.5rem;
+padding:.6rem 0;border-bottom:1px solid var(--line)}.data tbody th{grid-column:1/-1}
 .data tbody :is(th,td){border:0;padding:.12rem 0;text-align:left}
 .data tbody th.group{padding:1rem 0 .2rem;border:0}
 .data td{display:flex;gap:.8rem}.data td.n{text-align:left;white-space:normal}
