@@ -46,7 +46,7 @@ def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way]) -> tuple
     """Return what a sceptical reader would hold against the verdict."""
     said = []
     unfinished = [
-        f"{arm.name} (seeds {', '.join(str(m.seed) for m in arm.missing)})" for arm in found.arms if arm.missing
+        f"{arm.name} (seed {', '.join(str(m.seed) for m in arm.missing)})" for arm in found.arms if arm.missing
     ]
     if unfinished:
         said.append(f"Unfinished: {'; '.join(unfinished)}. The same command goes on with them.")
