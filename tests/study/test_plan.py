@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from made_findings import findings as made_findings
 from small_study import SmallStudy, small_graph
 from stub_server import StubServer
 from tutelage.errors import AuthenticationError, ConfigError, DataError, ModelError, TutelageError, UnknownModelError
@@ -210,6 +211,16 @@ def test_more_seeds_show_smaller_differences(files: Path) -> None:
     assert all(a >= b for one, two in pairwise(effects) for a, b in zip(one, two, strict=True))
     assert all(one[-1] > two[-1] for one, two in pairwise(effects))
     assert all(alike < differ < differ_more for alike, differ, differ_more in effects)
+
+
+def test_an_earlier_run_tells_how_far_training_runs_differ(files: Path) -> None:
+    before = graph(files)
+    made_findings().save(before.recipe.folder)  # 2.4 points between runs, 41 between prompts
+    said = plan(before)
+    assert "training runs differ by 2.4 points" in " ".join(said.split())
+    effects = [float(re.findall(rf"{num} seeds: +([\d.]+)", said)[0]) for num in (2, 4, 5)]
+    assert effects == sorted(effects, reverse=True)
+    assert effects[-1] > 41 / 10**0.5  # ten prompts: no number of seeds shows less
 
 
 def test_cautions_name_what_weakens_the_verdict(files: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from tutelage.chat.estimate import Estimate
 from tutelage.measure.agreement import family_of
 from tutelage.records import Usage
-from tutelage.study.asked import Asked, total
 from tutelage.study.design import Way
+from tutelage.study.foreseen import Foreseen, total
 from tutelage.study.ground import Ground, missing_keys
 from tutelage.study.recipe import StudyRecipe
 
@@ -19,7 +19,7 @@ _STOPS = "the stage that reaches it stops, and the same command with a larger on
 
 
 def cautions(
-    ground: Ground, found: Sequence[Way], asked: Asked, estimates: Sequence[Estimate], least: float
+    ground: Ground, found: Sequence[Way], foreseen: Foreseen, estimates: Sequence[Estimate], least: float
 ) -> list[str]:
     """Return sentences, the dearest first.
 
@@ -28,7 +28,7 @@ def cautions(
     """
     recipe = ground.graph.recipe
     return [
-        *_money(ground, asked, estimates),
+        *_money(ground, foreseen, estimates),
         *missing_keys(ground),
         *_kin(recipe, found),
         *_size(recipe, len(ground.evaluated), least),
@@ -36,12 +36,12 @@ def cautions(
     ]
 
 
-def _money(ground: Ground, asked: Asked, estimates: Sequence[Estimate]) -> Iterator[str]:
+def _money(ground: Ground, foreseen: Foreseen, estimates: Sequence[Estimate]) -> Iterator[str]:
     budget = ground.graph.recipe.budget
     bills = [a.record.bill for task in ground.tasks if ground.is_made(task) for a in [ground.known[task.key]]]
     spent = Usage.total(usage for bill in bills if bill is not None for usage in (bill.paid, bill.lost))
     if budget.usd is not None:
-        most = total([e.batch if asked.mode_of(e.stage) == "batch" else e.live for e in estimates])
+        most = total([e.batch if foreseen.mode_of(e.stage) == "batch" else e.live for e in estimates])
         left = budget.usd - (spent.dollars or 0.0)
         if most is None or most > left:
             said = "an unknown sum" if most is None else f"up to ${most:,.2f}"

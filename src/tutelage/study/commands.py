@@ -51,12 +51,10 @@ def dry_run(recipe: StudyRecipe) -> str:
     Raises:
         TutelageError: the study could not be run as it is.
     """
-    from tutelage.study.plan import check, plan
+    from tutelage.study.plan import plan
 
     check_folder(recipe)
-    _, graph = graph_of(recipe)
-    check(graph)
-    return plan(graph)
+    return plan(graph_of(recipe)[1])
 
 
 def run(recipe: StudyRecipe, only_report: bool = False) -> str:
@@ -67,7 +65,7 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
         TutelageError: nothing can be run, or nothing is finished.
     """
     from tutelage.study.gather import gather
-    from tutelage.study.plan import check
+    from tutelage.study.ground import check
     from tutelage.study.running import carry_out, look_up
     from tutelage.study.text import text
 

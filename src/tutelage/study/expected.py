@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tutelage.stages.asking import Asking
-from tutelage.study.asked import Asked, total
+from tutelage.study.foreseen import Foreseen, total
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.pace import Pace
 from tutelage.study.tasks import Run, Task
@@ -38,19 +38,19 @@ class Expected:
         return total([self.teacher, self.critic])
 
 
-def expected(ground: Ground, asked: Asked, pace: Pace) -> dict[str, Expected]:
+def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expected]:
     """Return what a run of each arm takes, by the arm's name."""
     runs: dict[str, list[Run]] = {}
     for (name, _), run in ground.graph.runs.items():
         runs.setdefault(name, []).append(run)
     asking = [run[name] for run in ground.graph.runs.values() for name in ("teach", "label") if name in run]
-    dollars = {key: _dollars(ground, asked, task) for key, task in {task.key: task for task in asking}.items()}
+    dollars = {key: _dollars(ground, foreseen, task) for key, task in {task.key: task for task in asking}.items()}
 
     def of_arm(runs: Sequence[Run]) -> Expected:
         trained = [[run[name] for name in ("sft", "best", "dpo") if name in run] for run in runs]
         return Expected(
             taught=fmean(len(ground.part(run["teach"].config)) for run in runs),  # type: ignore[arg-type]
-            labelled=fmean(_labelled(ground, asked, run) for run in runs),
+            labelled=fmean(_labelled(ground, foreseen, run) for run in runs),
             teacher=_mean([dollars[run["teach"].key] for run in runs]),
             critic=_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),
             tokens=_mean([total([pace.tokens(task) for task in tasks]) for tasks in trained]),
@@ -59,21 +59,21 @@ def expected(ground: Ground, asked: Asked, pace: Pace) -> dict[str, Expected]:
     return {name: of_arm(of) for name, of in runs.items()}
 
 
-def _labelled(ground: Ground, asked: Asked, run: Run) -> int:
+def _labelled(ground: Ground, foreseen: Foreseen, run: Run) -> int:
     if "label" not in run:
         return 0
     drawn = ground.part(run["sample"].config)  # type: ignore[arg-type]
-    return min(len(drawn), asked.num_pairs(run["label"]))
+    return min(len(drawn), foreseen.num_pairs(run["label"]))
 
 
-def _dollars(ground: Ground, asked: Asked, task: Task) -> float | None:
+def _dollars(ground: Ground, foreseen: Foreseen, task: Task) -> float | None:
     """Return what the rows of a task cost, whoever has paid for them; None: nobody says."""
     if ground.is_made(task):
         usage = ground.known[task.key].record.usage
         return usage.dollars if usage.requests else None
     if endpoint_of(task) is None:
         return None
-    found = asked.whole(task)
+    found = foreseen.whole(task)
     return found.batch if isinstance(task.config, Asking) and task.config.mode == "batch" else found.live
 
 

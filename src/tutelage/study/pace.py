@@ -14,7 +14,7 @@ from tutelage.records import Trained, digest
 from tutelage.stages import sample, teach
 from tutelage.stages.asking import Asking
 from tutelage.store import Artifact, ArtifactRecord, all_artifacts, flatten
-from tutelage.study.asked import Asked
+from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.tasks import Task
 from tutelage.train.settings import Training
@@ -55,8 +55,8 @@ class Time:
 class Pace:
     """What finished artifacts say of the tasks that are left."""
 
-    def __init__(self, ground: Ground, asked: Asked) -> None:
-        self.ground, self.asked = ground, asked
+    def __init__(self, ground: Ground, foreseen: Foreseen) -> None:
+        self.ground, self.foreseen = ground, foreseen
         self._seen: defaultdict[Kind, Seen] = defaultdict(Seen)
         made = list(all_artifacts(ground.graph.recipe.artifacts))
         by_fingerprint = {artifact.record.fingerprint: artifact.record for artifact in made}
@@ -104,7 +104,7 @@ class Pace:
             prompts = self.ground.evaluated if is_draw else self.ground.part(config)
             return len(prompts) * config.num_samples
         if endpoint_of(task) is not None:
-            return self.asked.whole(task).requests
+            return self.foreseen.whole(task).requests
         return 1.0
 
     def num_examples(self, task: Task) -> float:
@@ -116,7 +116,7 @@ class Pace:
         if isinstance(source.config, teach.Config):
             return len(self.ground.part(source.config)) * source.config.num_completions
         labelled = source.needs["verdicts"][1]
-        num = self.asked.num_pairs(labelled)
+        num = self.foreseen.num_pairs(labelled)
         if task.stage == "dpo":
             return num
         drawn = cast(sample.Config, labelled.needs["completions"][1].config)

@@ -11,10 +11,10 @@ from textwrap import fill
 
 from tutelage.chat.estimate import Estimate, table
 from tutelage.progress import human_seconds
-from tutelage.study.asked import MOST, Asked
 from tutelage.study.cautions import cautions
 from tutelage.study.design import Way, ways
 from tutelage.study.expected import Expected, expected
+from tutelage.study.foreseen import MOST, Foreseen
 from tutelage.study.ground import Ground, looked_at
 from tutelage.study.pace import Pace
 from tutelage.study.questions import Question, in_words, questions
@@ -47,10 +47,10 @@ def plan(graph: Graph) -> str:
     found = ways(graph.recipe)
     asks = questions(graph.recipe, found)
     with looked_at(graph) as ground:
-        asked = Asked(ground)
-        pace = Pace(ground, asked)
-        costs = expected(ground, asked, pace)
-        estimates = asked.estimates()
+        foreseen = Foreseen(ground)
+        pace = Pace(ground, foreseen)
+        costs = expected(ground, foreseen, pace)
+        estimates = foreseen.estimates()
         recipe = graph.recipe
         shown = smallest(recipe, len(ground.evaluated), len(asks))
         title = f"Study {recipe.name}: {len(found)} arms, seeds {', '.join(map(str, recipe.seeds))}"
@@ -62,7 +62,7 @@ def plan(graph: Graph) -> str:
             "What it can show": shown.lines,
             f"What the training data of each arm takes, a run (match: {recipe.match})": _costs(costs),
             f"Comparisons ({len(asks)})": _comparisons(graph, asks, costs),
-            "Take care": cautions(ground, found, asked, estimates, shown.least),
+            "Take care": cautions(ground, found, foreseen, estimates, shown.least),
         }
     parts = ["\n".join([name, *map(_indented, lines)]) for name, lines in sections.items() if lines]
     return "\n\n".join([title, *parts, "Nothing was asked or trained, and no artifact was made."])
@@ -163,7 +163,7 @@ def _comparisons(graph: Graph, asks: Sequence[Question], costs: dict[str, Expect
     for number, question in enumerate(asks, 1):
         first, second = (_amount(rule, costs[name]) for name in (question.first, question.second))
         equal = f"equal {rule}: {first}" if first == second else f"{rule}: {first} against {second}"
-        lines += [f"{number:>2}. {question.asks}", f"    {question.first} - {question.second}; {equal}"]
+        lines += [f"{number:>2}. {question.asked.question}", f"    {question.first} - {question.second}; {equal}"]
     return lines
 
 

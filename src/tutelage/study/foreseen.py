@@ -42,7 +42,7 @@ class Role:
     """Those that are not made, by key."""
 
 
-class Asked:
+class Foreseen:
     """What the tasks of a study ask."""
 
     def __init__(self, ground: Ground) -> None:
