@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from made_findings import findings as made_findings
-from small_study import SmallStudy, small_graph
+from small_study import RECIPE, SmallStudy
 from stub_server import StubServer
 from tutelage.errors import AuthenticationError, ConfigError, DataError, ModelError, TutelageError, UnknownModelError
+from tutelage.findings import ComparisonFound, Findings, Span
 from tutelage.study.commands import graph_of
 from tutelage.study.costs import cost
 from tutelage.study.design import ways
@@ -83,7 +83,7 @@ def moved(small: SmallStudy, **changes: Any) -> Graph:
 
 
 def test_what_arms_share_is_counted_once(tmp_path: Path) -> None:
-    said = plan(small_graph(tmp_path))
+    said = plan(graph(tmp_path, RECIPE.format(folder=tmp_path)))
     # two seeds: teach, sft, sample, label and prefer are those of all three arms
     for stage, num in (("split", 1), ("teach", 1), ("sft", 2), ("sample", 2), ("label", 2), ("prefer", 2)):
         assert row(said, stage) == [f"{num}", "0"]
@@ -213,9 +213,45 @@ def test_more_seeds_show_smaller_differences(files: Path) -> None:
     assert all(alike < differ < differ_more for alike, differ, differ_more in effects)
 
 
+def earlier(seed_deviation: float, prompt_deviation: float) -> Findings:
+    difference = Span(value=1.0, low=-3.0, high=5.0)
+    compared = ComparisonFound(
+        first="dpo",
+        second="sft",
+        judge="judge",
+        question="feedback over none",
+        difference=difference,
+        length_controlled=difference,
+        p_value=0.6,
+        adjusted_p_value=0.6,
+        num_prompts=10,
+        num_seeds=2,
+        seed_deviation=seed_deviation,
+        prompt_deviation=prompt_deviation,
+        outcome="cannot tell",
+        says="It cannot tell.",
+    )
+    return Findings(
+        name="priced",
+        made_at="2026-11-28",
+        tutelage="0",
+        recipe={},
+        baseline="they",
+        judges=("judge",),
+        seeds=(0, 1),
+        match="prompts",
+        margin=3.0,
+        num_prompts=10,
+        verdict=(),
+        warnings=(),
+        arms=(),
+        comparisons=(compared,),
+    )
+
+
 def test_an_earlier_run_tells_how_far_training_runs_differ(files: Path) -> None:
     before = graph(files)
-    made_findings().save(before.recipe.folder)  # 2.4 points between runs, 41 between prompts
+    earlier(seed_deviation=2.4, prompt_deviation=41.0).save(before.recipe.folder)
     said = plan(before)
     assert "training runs differ by 2.4 points" in " ".join(said.split())
     effects = [float(re.findall(rf"{num} seeds: +([\d.]+)", said)[0]) for num in (2, 4, 5)]
