@@ -311,6 +311,16 @@ def test_a_key_that_is_not_there_is_no_reason_not_to_plan(files: Path) -> None:
     assert "the environment variable NO_SUCH_KEY is not set" in " ".join(said.split())
 
 
+def test_a_teacher_that_is_a_file_is_asked_nothing_and_its_price_is_not_known(files: Path) -> None:
+    rows = [json.loads(line) for line in (files / "prompts.jsonl").read_text().splitlines()]
+    save(files / "written.jsonl", [row | {"completion": "It is.", "author": "t"} for row in rows[:30]])
+    said = plan(graph(files, PRICED, "teachers.weak={completions: written.jsonl}"))
+    assert "teach weak" not in said
+    assert row_of_costs(said, "sft")[:2] == ["30", "0"]
+    assert row_of_costs(said, "sft")[-1] == "unknown"
+    assert "written.jsonl: has a completion for 30 of 40 prompts to be taught" in said
+
+
 def test_prompts_that_are_held_out_are_no_training_prompts(files: Path) -> None:
     words = ["evaluation={held_out: 0.25, teacher: weak}"]
     said = plan(graph(files, PRICED, *words))

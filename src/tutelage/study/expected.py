@@ -49,7 +49,7 @@ def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expect
     def of_arm(runs: Sequence[Run]) -> Expected:
         trained = [[run[name] for name in ("sft", "best", "dpo") if name in run] for run in runs]
         return Expected(
-            taught=fmean(len(ground.part(run["teach"].config)) for run in runs),  # type: ignore[arg-type]
+            taught=fmean(ground.num_taught(run["teach"]) for run in runs),
             labelled=fmean(_labelled(ground, foreseen, run) for run in runs),
             teacher=_mean([dollars[run["teach"].key] for run in runs]),
             critic=_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),

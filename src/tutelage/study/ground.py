@@ -54,6 +54,8 @@ class Ground:
     """Where `baseline` is from; None: it is yet to be asked."""
     notes: list[str] = field(default_factory=list)
     """What is left out, in sentences."""
+    given: dict[str, int] = field(default_factory=dict)
+    """Of a task of teach that imports a file, by its key: how many of its prompts have a completion there."""
     _parts: dict[Share, list[Prompt]] = field(default_factory=dict)
 
     def is_made(self, task: Task) -> bool:
@@ -85,6 +87,10 @@ class Ground:
                 f"[{begin:g}, {end:g}] that an arm asks for; give more prompts, or a larger fraction"
             )
         return self._parts[config.share]
+
+    def num_taught(self, task: Task) -> int:
+        """Return on how many prompts a task of teach has completions, at most."""
+        return self.given.get(task.key, len(self.part(task.config)))  # type: ignore[arg-type]
 
     def asked_about(self, task: Task) -> list[Prompt]:
         """Return the prompts of a task of teach."""
@@ -260,6 +266,7 @@ def _check_teachers(ground: Ground) -> None:
                 f"{rows.path}: has a completion for none of the {len(wanted):,} prompts that an arm is taught "
                 f"({ground.graph.prompts.path}); give the teacher's completions of these prompts"
             )
+        ground.given[task.key] = num
         if num < len(wanted):
             ground.notes.append(f"{rows.path}: has a completion for {num:,} of {len(wanted):,} prompts to be taught")
 

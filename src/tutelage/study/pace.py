@@ -11,13 +11,12 @@ from typing import Any, cast
 from tutelage.disk import is_file
 from tutelage.inputs import Model
 from tutelage.records import Trained, digest
-from tutelage.stages import sample, teach
+from tutelage.stages import dpo, sample, sft, teach
 from tutelage.stages.asking import Asking
 from tutelage.store import Artifact, ArtifactRecord, all_artifacts, flatten
 from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.tasks import Task
-from tutelage.train.settings import Training
 
 TRAINED = "trained.jsonl"
 ROWS = 2000
@@ -97,7 +96,7 @@ class Pace:
 
     def _amount(self, task: Task) -> float:
         config = task.config
-        if isinstance(config, Training):
+        if isinstance(config, sft.Config | dpo.Config):
             return self.num_examples(task) * (1 - config.held_out) * config.epochs
         if isinstance(config, sample.Config):
             is_draw = "prompts" not in task.needs or task.needs["prompts"][0] != "train"
@@ -114,7 +113,7 @@ class Pace:
             counts = self.ground.known[source.key].record.counts
             return counts.get("preferences", counts.get("completions", 0))
         if isinstance(source.config, teach.Config):
-            return len(self.ground.part(source.config)) * source.config.num_completions
+            return self.ground.num_taught(source) * source.config.num_completions
         labelled = source.needs["verdicts"][1]
         num = self.foreseen.num_pairs(labelled)
         if task.stage == "dpo":
