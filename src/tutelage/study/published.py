@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _figure(name: str, figure: PublishedFigure, cite: str, found: Findings | Non
     if figure.is_curve:
         plots = [_published_curves(figure)]
         if found and (plot := plot_of(found, found.judges[0], "prompts")).has_curve:
-            plots.append(Plot(plot.x_label, plot.series, plot.ticks, _yours(found)))
+            plots.append(replace(plot, title=_yours(found)))
         return curves([plots], title, note, is_shared=False), _said(found, len(plots) > 1)
     colours = colours_of(("GPT-3.5", "GPT-4", "Claude"))
     panels = [_published_bars(figure, colours)]

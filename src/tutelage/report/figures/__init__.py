@@ -51,7 +51,7 @@ def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
 def save(figure: Figure, name: str, folder: Path) -> str:
     """Write NAME.png and NAME.svg, the same bytes every time, and return the inline SVG. Call inside `styled()`."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # what was laid out once need not be for every file anew
+    figure.set_layout_engine(None)  # laid out once; else it would be drawn twice for every file
     alone, within = svgs(figure, name)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -94,11 +94,11 @@ def _panel(axes: Axes, panel: Panel, tall: float) -> None:
         for row in rows:
             furthest = max(furthest, _row(axes, row, place))
             places.append(place)
-            names.append(wrapped(row.name, 30))
+            names.append(wrapped(row.name, 32, 2))
             place += 1
     axes.axvline(50, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2.5)
     axes.set_yticks(places, names)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(left=False, bottom=False)
     axes.set_xlim(0, furthest)
     axes.set_xticks(range(0, 101, 25))
     axes.set_ylim(max(tall, 1) - 0.4, -0.6)  # a bar is as thick in a panel with few
@@ -153,12 +153,6 @@ def _alt(panels: Sequence[Panel], title: str) -> str:
     ]
     more = f", and {len(said) - 12} more" if len(said) > 12 else ""
     return f"{title}. {', '.join(said[:12])}{more}" if said else title
-
-
-READING = (
-    "Bars: share of prompts won against {baseline}; a tie is half a win; at 50 the two are level. "
-    "Hatched: what was added to SFT; dotted: what was taken away. Lines: 95 % intervals. {dots}"
-)
 
 
 def win_rates(findings: Findings) -> Figure | None:
@@ -223,8 +217,13 @@ def row_of(findings: Findings, arm: ArmFound, judge: str) -> Row:
 
 def reading(findings: Findings) -> str:
     """Return how to read bars of win rates."""
-    dots = "Dots: single training runs." if len(findings.seeds) > 1 else "One training run for each arm."
-    return READING.format(baseline=findings.baseline, dots=dots)
+    fed = any(arm.feedback != "none" for arm in findings.arms)
+    return (
+        f"Bars: share of prompts won against {findings.baseline}; a tie is half a win; at 50 the two are level. "
+        + "Hatched: what was added to SFT; dotted: what was taken away. " * fed
+        + "Lines: 95 % intervals. "
+        + ("Dots: single training runs." if len(findings.seeds) > 1 else "One training run for each arm.")
+    )
 
 
 def teacher_key(findings: Findings) -> list[tuple[str, str]]:

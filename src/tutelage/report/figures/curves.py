@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +30,7 @@ RULES: dict[Rule, str] = {
     "dollars": "dollars for teacher and critic",
     "tokens": "tokens trained on",
 }
-_WORD = 0.33
+_WORD = 0.31
 """Inches that the words of a tick take."""
 _LINES = ("-", "--", ":", "-.")
 
@@ -69,6 +69,11 @@ class Plot:
         """Whether there is more than arms with feedback."""
         return any(series.feedback == "none" for series in self.series)
 
+    @property
+    def has_width(self) -> bool:
+        """Whether anything is away from zero: in a world without prices, no dollars are spent."""
+        return any(mark.x > 0 for series in self.series for mark in series.marks)
+
 
 def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: bool = True) -> Figure:
     """Draw panels in rows; each row has its names at the right, at the height of the marks they belong to.
@@ -80,7 +85,9 @@ def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: boo
     wide = 1.9 if is_shared else 2.8  # inches, about what is left for a panel
     width = 2.2 + 2.25 * columns if is_shared else 4.6 * columns
     key = _key({s.feedback for row in rows for plot in row for s in plot.series})
-    figure = new_figure(max(width, 5.6), 3.1 * len(rows), title, _alt(rows, title), note, key)
+    most = max(len({s.name for plot in row for s in plot.series}) for row in rows)
+    tall = max(3.1, 0.21 * most + 1)  # for all the names
+    figure = new_figure(max(width, 5.6), tall * len(rows), title, _alt(rows, title), note, key)
     grid = figure.subplots(len(rows), columns, sharey="row" if is_shared else False, squeeze=False)
     for axes_row, row in zip(grid, rows, strict=True):
         limits = _limits([mark.rate for plot in row for series in plot.series for mark in series.marks])
@@ -92,7 +99,8 @@ def curves(rows: Sequence[Sequence[Plot]], title: str, note: str, is_shared: boo
             if number == 0 or not is_shared:
                 axes.set_ylabel("win rate (%)")
             if not is_shared or number == len(row) - 1:
-                _names(axes, plot.series, limits, wide)
+                seen = {s.name: s for p in (row if is_shared else [plot]) for s in p.series}
+                _names(axes, list(seen.values()), limits, wide, tall)
     return figure
 
 
@@ -122,7 +130,7 @@ def _plot(axes: Axes, plot: Plot, wide: float) -> None:
     for _, close in groupby(arms, key=lambda s: s.marks[0].x):
         beside = list(close)
         for number, series in enumerate(beside):
-            _arm(axes, series, 7.0 * (number - (len(beside) - 1) / 2))
+            _arm(axes, series, min(7.0, 42 / len(beside)) * (number - (len(beside) - 1) / 2))
     _lay_out_x(axes, plot, wide)
     axes.set_xlabel(plot.x_label)
     axes.set_title(wrapped(plot.title, 44, 2) if plot.title else "")
@@ -133,16 +141,17 @@ def _lay_out_x(axes: Axes, plot: Plot, wide: float) -> None:
     places = sorted({mark.x for series in plot.series for mark in series.marks})
     positive = [x for x in places if x > 0] or [1.0]
     low, high = positive[0], positive[-1]
-    if high <= 3 * low:
-        low, air = min(places, default=0.0), 0.25 * (high - min(places, default=0.0)) + 0.02 * high
-        axes.set_xlim(low - air, high + air)
+    far = high > 3 * low
+    if not far:
+        air = 0.25 * (high - places[0]) + 0.02 * high
+        axes.set_xlim(places[0] - air, high + air)
     elif 0 in places:
         axes.set_xscale("symlog", linthresh=low, linscale=0.6)
         axes.set_xlim(-0.4 * low, high * (high / low) ** 0.14)
     else:
         axes.set_xscale("log")
         axes.set_xlim(low / (high / low) ** 0.14, high * (high / low) ** 0.2)
-    at = list(plot.ticks) or [(x, _short(x)) for x in _round(low, high)]
+    at = list(plot.ticks) or [(x, _short(x)) for x in (_round(low, high) if far else _even(places[0], high))]
     axes.set_xticks([], [])
     axes.minorticks_off()
     kept = _apart(axes, at, _WORD / wide)
@@ -171,6 +180,12 @@ def _round(low: float, high: float) -> list[float]:
     ]
 
 
+def _even(low: float, high: float) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(x) for x in MaxNLocator(3).tick_values(low, high) if low <= x <= high]
+
+
 def _short(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
@@ -190,9 +205,10 @@ def _arm(axes: Axes, series: Series, aside: float) -> None:
     mark, place = series.marks[0], shifted(axes, aside)
     if mark.rate.value is None:
         return
-    whisker(axes, mark.rate, mark.x, upright=True, color=series.colour, linewidth=1.1, transform=place)
+    both: dict[str, Any] = {"transform": place, "clip_on": False}
+    whisker(axes, mark.rate, mark.x, upright=True, color=series.colour, linewidth=1.1, **both)
     look = {"markersize": 6.5, "markerfacecolor": PAGE, "markeredgecolor": series.colour, "markeredgewidth": 1.6}
-    axes.plot([mark.x], [mark.rate.value], MARKERS[series.feedback], transform=place, zorder=5, **look)
+    axes.plot([mark.x], [mark.rate.value], MARKERS[series.feedback], zorder=5, **look, **both)
 
 
 def _limits(rates: Sequence[Span]) -> tuple[float, float]:
@@ -202,10 +218,10 @@ def _limits(rates: Sequence[Span]) -> tuple[float, float]:
     return low - air, high + air
 
 
-def _names(axes: Axes, series: Sequence[Series], limits: tuple[float, float], wide: float) -> None:
+def _names(axes: Axes, series: Sequence[Series], limits: tuple[float, float], wide: float, tall: float) -> None:
     """Write the names at the right, apart from each other, with a thin line to the height that each belongs to."""
     last = sorted(_ended(series), key=lambda found: found[0])
-    heights = spread([height for height, _ in last], 0.068 * (limits[1] - limits[0]), *limits)
+    heights = spread([height for height, _ in last], 0.21 / tall * (limits[1] - limits[0]), *limits)
     side, point = axes.get_yaxis_transform(), 1 / (72 * wide)
     for (height, one), said in zip(last, heights, strict=True):
         axes.plot([1, 1 + 8 * point], [height, said], transform=side, color=LINE, linewidth=1, clip_on=False)
@@ -243,30 +259,42 @@ def _alt(rows: Sequence[Sequence[Plot]], title: str) -> str:
 # ---- a study's ---------------------------------------------------------------------------------------
 
 _NOTE = (
-    "Lines: SFT alone on a part of a teacher's completions. Open marks: arms with feedback, at all they learnt from; "
-    "an arm has the same height in every panel. Upright lines: 95 % intervals. "
+    "Lines: SFT alone on a part of a teacher's completions. Upright lines: 95 % intervals. "
+    "Each arm has the same height in every panel. "
 )
+_ARMS = "Open marks: arms with feedback, at all they learnt from. "
 
 
 def scaling(findings: Findings) -> Figure | None:
     """Draw the scaling curves and the arms with feedback: a row for each judge, a panel for each rule."""
     if not any(len(curve.points) > 1 for curve in findings.curves):
         return None
-    rows, left_out = [], list[str]()
+    rows = []
     for judge in findings.judges:
-        plots = [(rule, plot_of(findings, judge, rule)) for rule in RULES]
-        rows.append([plot for _, plot in plots if plot.has_curve])
-        names = {s.name for _, plot in plots for s in plot.series}
-        for rule, plot in plots:
-            gone = sorted(names - {s.name for s in plot.series})
-            if gone and judge == findings.judges[0]:
-                left_out.append(f"Not against {rule}, which are unknown there: {', '.join(gone)}.")
-    rows = [row for row in rows if row]
+        plots = [plot for rule in RULES if (plot := plot_of(findings, judge, rule)).has_curve and plot.has_width]
+        if plots:
+            rows.append([replace(plots[0], title=f"in the eyes of {judge}"), *plots[1:]])
     if not rows:
         return None
-    for row, judge in zip(rows, findings.judges, strict=False):
-        row[0] = _titled(row[0], f"in the eyes of {judge}")
-    return curves(rows, "SFT scaling, and the arms with feedback beside it", _NOTE + " ".join(left_out))
+    title = "SFT scaling, and the arms with feedback beside it"
+    fed = any(series.feedback != "none" for row in rows for plot in row for series in plot.series)
+    return curves(rows, title, _NOTE + _ARMS * fed + " ".join(_left_out(findings, findings.judges[0])))
+
+
+def _left_out(findings: Findings, judge: str) -> list[str]:
+    """Say what is not drawn, and why."""
+    plots = {rule: plot_of(findings, judge, rule) for rule in RULES}
+    names = list(dict.fromkeys(series.name for plot in plots.values() for series in plot.series))
+    said = []
+    for rule, plot in plots.items():
+        gone = [name for name in names if name not in {series.name for series in plot.series}]
+        if gone and plot.has_curve:
+            said.append(f"Not against {rule}, as they are unknown: {', '.join(gone)}.")
+        elif not plot.has_curve:
+            said.append(f"Nothing is drawn against {rule}, which are unknown.")
+        elif not plot.has_width:
+            said.append(f"Nothing is drawn against {rule}, of which none were spent.")
+    return said
 
 
 def plot_of(findings: Findings, judge: str, rule: Rule) -> Plot:
@@ -276,9 +304,13 @@ def plot_of(findings: Findings, judge: str, rule: Rule) -> Plot:
     series, ticks = [], dict[float, str]()
     for curve in findings.curves:
         points = sorted(curve.points, key=lambda p: p.fraction)
-        marks = [(p.at.get(rule), p.rates.get(judge), p.fraction) for p in points]
-        known = [(x, rate, fraction) for x, rate, fraction in marks if x is not None and rate is not None]
-        if len(known) < len(marks) or not known:
+        places = [p.at.get(rule) for p in points]
+        known = [
+            (x, p.rates[judge], p.fraction)
+            for x, p in zip(places, points, strict=True)
+            if x is not None and judge in p.rates
+        ]
+        if None in places or not known:
             continue
         among = f", {curve.model}" if len(models) > 1 else ""
         line = _LINES[models.index(curve.model) % len(_LINES)] if curve.model in models else "-"
@@ -293,7 +325,3 @@ def plot_of(findings: Findings, judge: str, rule: Rule) -> Plot:
         if arm.feedback != "none" and rate is not None and x is not None:
             series.append(Series(arm.name, colours[arm.teacher], (Mark(x, rate.rate),), arm.feedback))
     return Plot(RULES[rule], tuple(series), tuple(sorted(ticks.items())))
-
-
-def _titled(plot: Plot, title: str) -> Plot:
-    return Plot(plot.x_label, plot.series, plot.ticks, title)

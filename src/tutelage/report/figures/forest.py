@@ -62,7 +62,7 @@ def _panel(axes: Axes, found: Sequence[ComparisonFound], margin: float) -> None:
     for place, comparison in enumerate(found):
         _row(axes, comparison, place)
     axes.set_yticks(range(len(found)), [wrapped(c.question, 34, 3) for c in found])
-    axes.tick_params(length=0)
+    axes.tick_params(left=False, bottom=False)
     axes.set_ylim(len(found) - 0.45, -0.55)
     axes.spines[["left", "bottom"]].set_visible(False)
     for place in range(1, len(found)):
@@ -82,11 +82,15 @@ def _row(axes: Axes, comparison: ComparisonFound, place: float) -> None:
             continue
         whisker(axes, span, y, color=colour, linewidth=2.2 if span is raw else 1.2)
         axes.plot([span.value], [y], linestyle="", markeredgecolor=colour, markeredgewidth=1.4, zorder=4, **look)
-    said = "unknown" if raw.value is None else f"{signed(raw.value)}  ({interval(raw)})"
+    said = wrapped(raw.note or "unknown", 24, 1) if raw.value is None else f"{signed(raw.value)}  ({interval(raw)})"
     axes.text(1.02, place - 0.14, said, transform=side, va="center", fontweight="bold", fontsize=9)
     outcome = {"color": _ink(comparison), "fontsize": 9, "va": "center", "annotation_clip": False}
     axes.annotate(comparison.outcome, (1.02, place - 0.14), (_NUMBERS, 0), side, "offset points", **outcome)
-    at_length = "unknown" if even.value is None else f"{signed(even.value)}  ({interval(even)}) at equal length"
+    at_length = (
+        wrapped(f"at equal length: {even.note or 'unknown'}", 42, 1)
+        if even.value is None
+        else f"{signed(even.value)}  ({interval(even)}) at equal length"
+    )
     axes.text(1.02, place + 0.2, at_length, transform=side, va="center", color=SOFT, fontsize=8)
 
 

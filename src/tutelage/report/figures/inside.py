@@ -22,8 +22,8 @@ from tutelage.report.figures.style import (
     wrapped,
 )
 
-MOST_POINTS = 60
-"""Of a line, up to six arms: more are not seen in a small panel, and a page has to load them."""
+MOST_POINTS = 4000
+"""Of all lines of one figure: more are not seen in small panels, and a page has to load them."""
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("log-probability", (("logps/chosen", "chosen", D), ("logps/rejected", "rejected", B))),
     ("KL from the reference", (("kl/reference_to_policy", "", A),)),
@@ -47,15 +47,17 @@ def training(findings: Findings) -> Figure | None:
         f"Training curves of {', '.join(why.arm for why in shown)}: {', '.join(title for title, _ in panels)}.",
         "Thin: one training run each; thick: their mean. The log-probability is summed over a completion's tokens.",
     )
-    most = min(MOST_POINTS, 6 * MOST_POINTS // len(shown))
+    num_lines = sum(len(why.curves) + 1 for why in shown) * sum(len(lines) for _, lines in panels)
+    most = min(max(MOST_POINTS // num_lines, 10), 100)
     grid = figure.subplots(len(shown), len(panels), sharex="row", sharey="col", squeeze=False)
     for row, why in zip(grid, shown, strict=True):
         for axes, (title, lines) in zip(row, panels, strict=True):
             for name, called, colour in lines:
                 _lines(axes, why.curves, name, called, colour, most)
             axes.set_title(title, fontsize=8.5, color=SOFT, pad=3)
-            axes.tick_params(labelsize=7.5, labelcolor=SOFT, labelleft=True)
+            axes.tick_params(labelsize=7.5, labelcolor=SOFT, labelleft=True, left=False, bottom=False)
             axes.margins(x=0.02, y=0.14)
+            axes.locator_params(nbins=4)
             axes.grid(axis="y")
         # In the first panel, above its title: the arm that the row is about.
         row[0].set_title(
@@ -120,7 +122,7 @@ def lengths(findings: Findings) -> Figure | None:
         axes.set_title(title)
         axes.grid(axis="x")
         axes.margins(x=0.22)
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", left=False)
         axes.spines[["left", "bottom"]].set_visible(False)
     both[0].set_yticks(range(len(shown)), [wrapped(why.arm, 30, 2) for why in shown])
     both[0].set_ylim(len(shown) - 0.4, -0.6)

@@ -43,7 +43,7 @@ def matrix(findings: Findings) -> Figure | None:
                 axes.text(column, row, "not asked", ha="center", va="center", color=SOFT, fontsize=8)
     axes.set_xticks(range(len(judges)), [wrapped(f"in the eyes of {judge}", 26, 2) for judge in judges])
     axes.set_yticks(range(len(critics)), [wrapped(f"feedback from {critic}", 22, 3) for critic in critics])
-    axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False, labelcolor=INK, labelsize=9)
+    axes.tick_params(left=False, bottom=False, labeltop=True, labelbottom=False, labelcolor=INK, labelsize=9)
     axes.set_xlim(-0.55, len(judges) - 0.45)
     axes.set_ylim(len(critics) - 0.45, -0.55)
     axes.spines[:].set_visible(False)

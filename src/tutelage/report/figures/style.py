@@ -99,7 +99,7 @@ def new_figure(width: float, height: float, title: str, alt: str, note: str = ""
 
     title = wrapped(title, int(width * 9), 2)
     note = wrapped(note, int(width * 15), 6) if note else ""
-    columns = max(int(width / (0.75 + 0.075 * max([len(artist.get_label()) for artist in key], default=0))), 1)
+    columns = max(int(width / (0.65 + 0.068 * max([len(artist.get_label()) for artist in key], default=0))), 1)
     # Letters have a size in points, so the bands for words are inches, however high the figure is.
     top = 0.18 + 0.21 * (title.count("\n") + 1)
     band = top + (0.1 + 0.22 * math.ceil(len(key) / columns) if key else 0)
@@ -131,7 +131,7 @@ def new_figure(width: float, height: float, title: str, alt: str, note: str = ""
 
 def wrapped(text: str, width: int, num_lines: int = 3) -> str:
     """Return any text as at most `num_lines` lines of `width` characters in which nothing acts and nothing hides."""
-    lines = textwrap.wrap(visible(text), width) or [" "]
+    lines = [line.rstrip() for line in textwrap.wrap(visible(text), width)] or [" "]
     if len(lines) > num_lines:
         rest = " ".join(lines[num_lines - 1 :])
         lines[num_lines - 1 :] = [rest[: width - 1].rstrip() + "…"]

@@ -9,6 +9,7 @@ from html import escape
 from tutelage.report.figures.style import VARIABLES, Figure
 
 _TAG = re.compile(r"<[^<>]*>")  # what people and models wrote is escaped, so these are matplotlib's own
+_PATH = re.compile(r" ?([A-Za-z]) ?")
 _BYTES_WITHOUT = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _ROOT = "stroke-linejoin:round;stroke-linecap:butt;font-family:{family}"
 
@@ -48,17 +49,30 @@ def _body(figure: Figure, name: str) -> tuple[str, str, str]:
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>[^<]*</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"<defs>\s*</defs>", "", body)
     used = set(re.findall(r'(?:url\(#|href="#)([\w.-]+)', body))
-    body = _TAG.sub(lambda tag: _own(tag[0], name, used), body)
-    return re.sub(r"\n\s*", "\n", body), start[1], start[2]
+    body = _without_groups(_TAG.sub(lambda tag: _short(tag[0], name, used), body))
+    return re.sub(r"\s*\n\s*", "\n", body), start[1], start[2]
 
 
-def _own(tag: str, name: str, used: set[str]) -> str:
-    """Drop ids that nothing refers to, put the figure's name before the others, and shorten numbers and styles."""
+def _short(tag: str, name: str, used: set[str]) -> str:
+    """Drop ids that nothing refers to, put the figure's name before the others, and shorten the rest."""
     tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
     tag = re.sub(r'(url\(#|href="#)', rf"\1{name}-", tag)
+    tag = re.sub(r" font-family: [^;\"]*(;|(?=\"))| transform=\"rotate\(-?0 [^\"]*\"", "", tag)
     tag = re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", tag)
-    tag = re.sub(r" font-family: [^;\"]*(;|(?=\"))", "", tag)
-    return re.sub(r"\n", " ", tag) if tag.startswith("<path") else tag
+    tag = re.sub(r' d="([^"]*)"', lambda m: f' d="{_PATH.sub(lambda p: p[1], " ".join(m[1].split()))}"', tag)
+    return re.sub(r"(?<=[a-z0-9]); (?=[a-z-]+: )|(?<=[a-z]): (?=[^ ])", lambda m: m[0].strip(), tag)
+
+
+def _without_groups(body: str) -> str:
+    """Drop the groups that say nothing, which are most of matplotlib's."""
+    kept: list[bool] = []
+
+    def of(tag: re.Match[str]) -> str:
+        if tag[0].startswith("<g"):
+            kept.append(tag[0] != "<g>")
+        return tag[0] if (kept[-1] if tag[0].startswith("<g") else kept.pop()) else ""
+
+    return re.sub(r"<g(?: [^<>]*)?>|</g>", of, body)
 
 
 def _with_variables(tag: str) -> str:
