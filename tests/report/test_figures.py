@@ -39,10 +39,11 @@ class Written(NamedTuple):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """All figures of findings with hostile names, drawn once."""
+    """All figures of findings with hostile names, drawn once, of few panels, as drawing takes time."""
     folder = tmp_path_factory.mktemp("drawn") / "figures"
     found = hostile()
-    return Written(folder, write_figures(found.model_copy(update={"why": found.why[:2]}), folder))
+    few = found.model_copy(update={"why": found.why[:2], "judges": found.judges[:1]})
+    return Written(folder, write_figures(few, folder))
 
 
 def lines(axes: Any, along: int = 0) -> list[tuple[float, float]]:

@@ -28,7 +28,7 @@ def svgs(figure: Figure, name: str) -> tuple[str, str]:
     alone = _ROOT.format(family="'DejaVu Sans',sans-serif")
     within = _ROOT.format(family="system-ui,sans-serif")
     within += f";width:100%;height:auto;max-width:{float(width) / 0.75:.0f}px"
-    themed = _TAG.sub(lambda tag: _with_variables(tag[0]), body.replace("xlink:href", "href"))
+    themed = _TAG.sub(lambda tag: _with_variables(tag[0]), body)
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return (
         f'<svg {spaces} width="{width}pt" height="{height}pt" {size} style="{alone}">\n'
@@ -76,4 +76,5 @@ def _without_groups(body: str) -> str:
 
 
 def _with_variables(tag: str) -> str:
+    tag = tag.replace(" xlink:href=", " href=")
     return re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{VARIABLES[m[0]]})" if m[0] in VARIABLES else m[0], tag)
