@@ -17,6 +17,8 @@ from acting import ACTS, FIGURES, acting_findings
 from made_findings import findings, hostile
 
 from tutelage.findings import Findings
+from tutelage.report.bandit_page import explorer
+from tutelage.report.figures import write_figures
 from tutelage.report.study_page import study_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -102,7 +104,7 @@ def test_the_script_of_the_appendix_runs_and_no_other(tmp_path: Path) -> None:
     assert "Content Security Policy" in seen.console[0]
 
 
-# ---- everybody can read it --------------------------------------------------------------------------
+# ---- with everything that is real -------------------------------------------------------------------
 
 
 def small() -> Findings:
@@ -110,6 +112,20 @@ def small() -> Findings:
     every = findings()
     two = {name: getattr(every, name)[:2] for name in ("why", "shown", "sources", "comparisons")}
     return hostile().model_copy(update=two | {"arms": (every.arms[3], every.arms[5], *every.arms[-3:])})
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page with its real figures and the real explorer of the bandit."""
+    return study_page(small(), write_figures(hostile(), tmp_path_factory.mktemp("figures")), explorer())
+
+
+def test_figures_and_explorer_raise_no_error_and_load_nothing(tmp_path: Path, report: str) -> None:
+    seen = opened(written(tmp_path / "report.html", report))
+    assert (seen.title, seen.console, seen.requests) == (TITLE, [], [])
+    assert seen.dom.count('<figure class="figure">') == 8
+    assert report.count("<script>") == 1
+    assert len(report.encode("utf-8")) < 1_000_000
 
 
 FRAME = """
@@ -126,10 +142,10 @@ const all = []; addEventListener('message', e => { all.push(e.data);
 document.getElementById('said').textContent = JSON.stringify(all) });</script>"""
 
 
-def checked(folder: Path, widths: dict[int, dict[str, Any]], *flags: str) -> dict[int, dict[str, Any]]:
+def checked(report: str, folder: Path, widths: dict[int, dict[str, Any]], *flags: str) -> dict[int, dict[str, Any]]:
     """Run axe on the page in frames of these widths (a window has a least width), each with its options."""
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
-    page = POLICY.sub("", study_page(small(), FIGURES))
+    page = POLICY.sub("", report)
     frames = FRAMES
     for width, options in widths.items():
         scripts = f"<script>{axe}</script><script>{FRAME.replace('OPTIONS', json.dumps(options))}</script>"
@@ -141,9 +157,9 @@ def checked(folder: Path, widths: dict[int, dict[str, Any]], *flags: str) -> dic
     return {frame["width"]: frame for frame in said}
 
 
-def test_axe_finds_nothing_and_nothing_overflows_on_a_screen_and_on_a_phone(tmp_path: Path) -> None:
+def test_axe_finds_nothing_and_nothing_overflows_on_a_screen_and_on_a_phone(tmp_path: Path, report: str) -> None:
     no_colours = {"rules": {"color-contrast": {"enabled": False}}}  # they are those of the screen, and take the time
-    frames = checked(tmp_path, {1200: {}, 360: no_colours})
+    frames = checked(report, tmp_path, {1200: {}, 360: no_colours})
     assert frames.keys() == {1200, 360}
     for frame in frames.values():
         assert frame["violations"] == []
@@ -153,9 +169,9 @@ def test_axe_finds_nothing_and_nothing_overflows_on_a_screen_and_on_a_phone(tmp_
     assert not frames[1200]["dark"]
 
 
-def test_colours_are_told_apart_in_the_dark(tmp_path: Path) -> None:
+def test_colours_are_told_apart_in_the_dark(tmp_path: Path, report: str) -> None:
     colours = {"runOnly": ["color-contrast", "link-in-text-block"]}
-    frame = checked(tmp_path, {1200: colours}, "--blink-settings=preferredColorScheme=0")[1200]
+    frame = checked(report, tmp_path, {1200: colours}, "--blink-settings=preferredColorScheme=0")[1200]
     assert frame["dark"]
     assert frame["violations"] == []
     assert "color-contrast" in frame["passed"]
