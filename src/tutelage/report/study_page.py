@@ -28,7 +28,7 @@ nav a{text-decoration:none;display:inline-block;padding:.2rem 0}nav a:hover{text
 .top>div,.missing{padding:1.1rem 1.3rem;border-radius:.6rem;background:var(--card)}
 .top>div:only-child{grid-column:1/-1}
 .verdict{border-left:4px solid var(--dot)}.verdict p{margin:.7rem 0 0;line-height:1.5}
-.verdict p:first-child{margin:0;font-size:1.25rem;line-height:1.4}
+.verdict p:first-child{margin:0;font-size:1.15rem;line-height:1.45}
 .top h3,.missing h3{margin:0 0 .4rem;font-size:1rem}.top ul,.missing ul{margin:.3rem 0 0;padding-left:1.1rem}
 .top li,.missing li{margin:.35rem 0}.warnings{border-left:4px solid var(--b)}.warnings ul{font-size:.93rem}
 .missing{margin-top:1rem;border-left:4px solid var(--bad)}

@@ -57,8 +57,9 @@ def win_rates(findings: Findings) -> str:
 def _win_rate(findings: Findings, arm: ArmFound, judge: str) -> Row:
     rate = arm.rate_by(judge)
     critic = f"by {arm.critic}" if arm.critic else ""
-    teacher = f"{text(arm.teacher)}{small(arm.teacher_model)}"
-    feedback = f"{FEEDBACK[arm.feedback]}{small(critic)}{small(arm.critic_model or '')}"
+    model = arm.critic_model if arm.critic_model and arm.critic_model != arm.critic else ""
+    teacher = text(arm.teacher) + small(arm.teacher_model if arm.teacher_model != arm.teacher else "")
+    feedback = f"{FEEDBACK[arm.feedback]}{small(critic)}{small(model)}"
     if rate is None:
         cells = [soft("not finished"), *[soft("–")] * 5]
     else:
