@@ -120,6 +120,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return study_page(small(), write_figures(hostile(), tmp_path_factory.mktemp("figures")), explorer())
 
 
+@pytest.mark.slow
 def test_figures_and_explorer_raise_no_error_and_load_nothing(tmp_path: Path, report: str) -> None:
     seen = opened(written(tmp_path / "report.html", report))
     assert (seen.title, seen.console, seen.requests) == (TITLE, [], [])
@@ -157,6 +158,7 @@ def checked(report: str, folder: Path, widths: dict[int, dict[str, Any]], *flags
     return {frame["width"]: frame for frame in said}
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_and_nothing_overflows_on_a_screen_and_on_a_phone(tmp_path: Path, report: str) -> None:
     no_colours = {"rules": {"color-contrast": {"enabled": False}}}  # they are those of the screen, and take the time
     frames = checked(report, tmp_path, {1200: {}, 360: no_colours})
@@ -169,6 +171,7 @@ def test_axe_finds_nothing_and_nothing_overflows_on_a_screen_and_on_a_phone(tmp_
     assert not frames[1200]["dark"]
 
 
+@pytest.mark.slow
 def test_colours_are_told_apart_in_the_dark(tmp_path: Path, report: str) -> None:
     colours = {"runOnly": ["color-contrast", "link-in-text-block"]}
     frame = checked(report, tmp_path, {1200: colours}, "--blink-settings=preferredColorScheme=0")[1200]
