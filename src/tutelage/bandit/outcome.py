@@ -55,7 +55,8 @@ def outcome(config: Config) -> Tree:
         "policies": {name: np.exp(policy).tolist() for name, policy in log_policies.items()},
     }
     found["says"] = sentences(found)
-    return _rounded(found)  # type: ignore[no-any-return]
+    rounded: Tree = _rounded(found)
+    return rounded
 
 
 def expected_reward(log_policy: Floats) -> float:
