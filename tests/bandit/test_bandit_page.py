@@ -109,8 +109,9 @@ def rules(fragment: str) -> list[str]:
 
 ALONE = (
     "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking --disable-sync "
-    "--disable-component-update --no-first-run --enable-logging=stderr --virtual-time-budget=100000"
+    "--disable-component-update --no-first-run --enable-logging=stderr --virtual-time-budget=99999999"
 )
+"""Virtual time leaps while a page waits for its next frame, which comes in real time: so there is plenty of it."""
 MOVE = """
 (async () => {
   const root = document.querySelector(".bandit");
