@@ -9,7 +9,7 @@ from typing import Any
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.estimate import Estimate, estimate
 from tutelage.config import Group, StageConfig
-from tutelage.data.rows import read_prompts
+from tutelage.data.rows import read_completions, read_prompts
 from tutelage.errors import ConfigError
 from tutelage.generate.settings import placeholders
 from tutelage.pipeline import (
@@ -20,7 +20,9 @@ from tutelage.pipeline import (
     divide,
     evaluation_of,
     finished,
+    labelling_of,
     model,
+    opponents_of,
     parts_of,
     rows,
 )
@@ -28,7 +30,7 @@ from tutelage.stages import dpo, label, prefer, sample, sft, teach
 from tutelage.stages import evaluate as evaluate_stage
 from tutelage.stages.base import Plan, Stage
 from tutelage.stages.judging import judge_requests
-from tutelage.stages.pairing import draw, pairs_within
+from tutelage.stages.pairing import draw, pairs_between, pairs_within
 from tutelage.store import Artifact
 
 
@@ -74,7 +76,7 @@ def _of_parts(recipe: Recipe, parts: Parts) -> list[Estimate]:
     sampled = student and _made(
         sample.STAGE, of(recipe.sample), sample.Inputs(model=model(student), prompts=parts.sampled)
     )
-    labelling = sampled and label.Inputs(completions=rows(sampled))
+    labelling = sampled and labelling_of(recipe, parts, sampled)
     labelled = labelling and _made(label.STAGE, of(recipe.label), labelling)
     estimates += of_stage(label.STAGE, of(recipe.label), labelling) if labelling else _label_unseen(recipe, parts)
     policy = student and labelled and _policy(recipe, student, labelled)
@@ -96,7 +98,11 @@ def _label_unseen(recipe: Recipe, parts: Parts) -> list[Estimate]:
     quiet = lambda what, num: None  # noqa: E731 - the stages count
     prompts = [p for p in read_prompts(parts.sampled, quiet) if recipe.sample.takes(p)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
-    every = pairs_within(completions, quiet, recipe.label.pairing)
+    against = opponents_of(recipe, parts)
+    if against is None:
+        every = pairs_within(completions, quiet, recipe.label.pairing)
+    else:
+        every = pairs_between(completions, read_completions(against, quiet)[1], quiet, recipe.label.pairing)
     pairs = draw(every, recipe.label, recipe.label.seed, quiet)
     requests = judge_requests(recipe.label.critic, recipe.label, pairs, {p.id: p for p in prompts})[1]
     return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))

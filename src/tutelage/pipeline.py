@@ -61,6 +61,11 @@ class Recipe(Group):
     model: Model
     prompts: Prompts
     completions: Rows | None = None
+    against: Rows | None = Field(
+        None,
+        description="completions of somebody else, the teacher for example, that the student's are judged against; "
+        "null: the student's own are judged among themselves",
+    )
     evaluation: Evaluation
     split: SplitConfig | None = None
     leakage: Leakage = Leakage()
@@ -172,7 +177,7 @@ def run(recipe: Recipe) -> Road:
     )
     student = add(sft.run(of(recipe.sft), sft.Inputs(model=recipe.model, completions=rows(taught))))
     sampled = add(sample.run(of(recipe.sample), sample.Inputs(model=model(student), prompts=parts.sampled)))
-    labelled = add(label.run(asks(of(recipe.label)), label.Inputs(completions=rows(sampled))))
+    labelled = add(label.run(asks(of(recipe.label)), labelling_of(recipe, parts, sampled)))
     preferred = add(prefer.run(of(recipe.prefer), prefer.Inputs(verdicts=finished(labelled))))
     policy = add(dpo.run(of(recipe.dpo), dpo.Inputs(model=model(student), preferences=finished(preferred))))
     if recipe.reward is not None:
@@ -220,6 +225,19 @@ def parts_of(recipe: Recipe, split: Artifact | None) -> Parts:
     return Parts(
         part("sft"), part("preference"), prompts or (part("evaluation") if recipe.split.evaluation else None)
     )
+
+
+def opponents_of(recipe: Recipe, parts: Parts) -> Rows | None:
+    """Return what the student's completions are judged against: of a split, the part that it completes."""
+    against, sampled = recipe.against, parts.sampled
+    if against is None or against.part is not None or sampled.part is None:
+        return against
+    return against.model_copy(update={"part": sampled.part, "part_of": sampled.part_of or sampled.path})
+
+
+def labelling_of(recipe: Recipe, parts: Parts, sampled: Artifact) -> label.Inputs:
+    """Return what the critic is given."""
+    return label.Inputs(completions=rows(sampled), against=opponents_of(recipe, parts))
 
 
 def evaluation_of(recipe: Recipe, parts: Parts, policy: Model) -> evaluate.Inputs:
@@ -273,13 +291,15 @@ def check_price(whole: Budget, config: Asking, endpoint: Endpoint | None) -> Non
 
 
 def check_models(recipe: Recipe) -> None:
-    """Refuse a model, or a file of the baseline, that is not there: to be known now, not after hours of training.
+    """Refuse a model, a baseline or an `against` that is not there: to be known now, not after hours of training.
 
     Raises:
         ModelError, DataError, StoreError: names it.
     """
     recipe.model.identity()
     recipe.evaluation.baseline.identity()
+    if recipe.against is not None:
+        recipe.against.identity()
 
 
 def check_inputs(recipe: Recipe, parts: Parts) -> None:
@@ -298,6 +318,7 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
                 f"{recipe.evaluation.baseline.path}: has a completion for none of the prompts that are evaluated "
                 f"({parts.evaluated.path}{parts.evaluated.asked_for()})"
             )
+    _check_against(recipe, parts)
     if parts.taught == recipe.prompts:  # else a split has looked already
         inputs = recipe.prompts, parts.evaluated or recipe.evaluation.baseline
         apart(read_prompts(recipe.prompts, quiet), tested, recipe.leakage, inputs, quiet)
@@ -307,6 +328,19 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
         or max(first.share[0], second.share[0]) < min(first.share[1], second.share[1])
     ):
         say("note: sft and sample have prompts in common (sft.share, sample.share, share_seed)")
+
+
+def _check_against(recipe: Recipe, parts: Parts) -> None:
+    quiet = lambda what, num: None  # noqa: E731 - label counts what it skips
+    against = opponents_of(recipe, parts)
+    if against is None:
+        return
+    known = {p.id for p in read_completions(against, quiet)[0]}
+    if known.isdisjoint(p.id for p in read_prompts(parts.sampled, quiet) if recipe.sample.takes(p)):
+        raise DataError(
+            f"{against.path}: against has a completion for none of the prompts that the student completes "
+            f"({parts.sampled.path}{parts.sampled.asked_for()})"
+        )
 
 
 def summary(road: Road) -> list[str]:
