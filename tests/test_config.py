@@ -621,6 +621,17 @@ def test_settings_are_frozen_and_refuse_unknown_names() -> None:
     assert group_of(stages.get("dpo").config.model_fields["loss"]) is Loss
 
 
+def test_a_folder_may_begin_with_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings_of("label", "critic=miniature_critic", "artifacts=~/a").artifacts == tmp_path / "a"
+    assert settings_of("label", "critic=miniature_critic", "artifacts=~nobody-here/a").artifacts == Path(
+        "~nobody-here/a"
+    )
+    lines = "model: m\nprompts: p\nevaluation: {baseline: b}\nlabel: {critic: miniature_critic}\nartifacts: ~/a"
+    (tmp_path / "r.yaml").write_text(f"{lines}\nevaluate: {{judge: miniature_critic}}")
+    assert Recipe.load(tmp_path / "r.yaml").artifacts == tmp_path / "a"
+
+
 def test_a_key_that_is_itself_a_secret_by_mistake_is_not_shown() -> None:
     with pytest.raises(TutelageError) as caught:
         settings_of("label", "critic=openai", "critic.model=m", "critic.api_key_env=sk-secret-123")

@@ -8,17 +8,18 @@ word by word (`teacher.model=gpt-5`). Merging and dotted keys are OmegaConf's, t
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from tutelage.errors import ConfigError
@@ -56,6 +57,14 @@ class Group(BaseModel):
         return tree
 
 
+def _below_home(path: Path) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises where there is no such user
+
+
+Folder = Annotated[Path, AfterValidator(_below_home)]
+"""A place to write to. ~ is the user's home: a shell knows it at the beginning of a word only, and YAML not at all."""
+
+
 class StageConfig(Group):
     """What every stage takes."""
 
@@ -65,7 +74,7 @@ class StageConfig(Group):
         description="name of the artifact folder, for people; not part of its identity",
         json_schema_extra={"runtime": True},
     )
-    artifacts: Path = Field(
+    artifacts: Folder = Field(
         Path("artifacts"),
         description="folder that holds all artifacts",
         json_schema_extra={"runtime": True},

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tutelage.chat import Budget, Endpoint
 from tutelage.chat.prices import how_to_know
-from tutelage.config import Group, StageConfig, build, load_yaml, merge_words
+from tutelage.config import Folder, Group, StageConfig, build, load_yaml, merge_words
 from tutelage.data.gate import apart
 from tutelage.data.leaks import Leakage
 from tutelage.data.rows import read_completions, read_prompts
@@ -57,7 +57,7 @@ class Recipe(Group):
     """One road: its inputs, and the settings of each stage."""
 
     name: str = Field("road", description="label of all artifacts", pattern=r"^[\w.+-]{1,60}$")
-    artifacts: Path = Field(Path("artifacts"), description="folder that holds all artifacts")
+    artifacts: Folder = Field(Path("artifacts"), description="folder that holds all artifacts")
     model: Model
     prompts: Prompts
     completions: Rows | None = None

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from pydantic import Field
 
 from tutelage.chat.providers import NotAReplyError, load_json, read_usage
-from tutelage.config import Group
+from tutelage.config import Folder, Group
 from tutelage.disk import disk_errors, is_file, visible
 from tutelage.errors import ConfigError, StoreError
 from tutelage.records import Usage
@@ -28,7 +28,7 @@ _DAY_SECONDS = 86_400
 class Stats(Group):
     """Which replies are kept."""
 
-    artifacts: Path = Field(Path("artifacts"), description="folder that holds all artifacts, and the replies")
+    artifacts: Folder = Field(Path("artifacts"), description="folder that holds all artifacts, and the replies")
 
 
 class Export(Stats):
