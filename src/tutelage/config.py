@@ -62,7 +62,7 @@ def _below_home(path: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_below_home)]
-"""A place to write to. ~ is the user's home: a shell knows it at the beginning of a word only, and YAML not at all."""
+"""A place to write to. ~ is the user's home, which a shell sees only where a word begins, and YAML nowhere."""
 
 
 class StageConfig(Group):

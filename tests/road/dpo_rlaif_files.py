@@ -46,7 +46,9 @@ def make_place(folder: Path) -> None:
     reference = {"output": "a short text", "generator": "text_davinci_003", "dataset": "helpful_base"}
     _write(folder / "tatsu-lab/alpaca_eval/alpaca_eval.json", [{"instruction": p, **reference} for p in evaluated])
     tokenizer = tiny.llama_like(bos_token="<s>", eos_token="</s>")  # as Mistral's: nothing to pad with, no template
-    architectures.folder(folder / "mistralai/Mistral-7B-v0.1", "mistral", tokenizer)
+    mistral = architectures.folder(folder / "mistralai/Mistral-7B-v0.1", "mistral", tokenizer)
+    settings = json.loads((mistral / "config.json").read_text())
+    _write(mistral / "config.json", settings | {"max_position_embeddings": 1024})
     cache, data = folder / "cache", folder / "cache/sharegpt_data"
     _write(data / SHAREGPT, _sharegpt(draw, prompts, "another"))
     for model in ("gpt4", "claude"):

@@ -34,7 +34,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_example(server: StubServer, *more: str) -> Recipe:
     """The recipe, with no more changed than size and place demand."""
     asked = [f"{who}.{key}" for who in MODELS for key in ("model=stub", f"base_url={server.openai_url}")]
-    size = [f"{stage}.{key}" for stage in ("sft", "dpo") for key in ("devices=1", "epochs=1", "max_length=96")]
+    size = [f"{stage}.{key}" for stage in ("sft", "dpo") for key in ("devices=1", "epochs=1")]
     size += ["sample.max_tokens=16", "evaluate.drawing.max_tokens=16"]
     return Recipe.load(RECIPES / "sharegpt_mistral7b.yaml", [*asked, *size, *more])
 
