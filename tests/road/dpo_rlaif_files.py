@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import tiny
 
 SHAREGPT = "ShareGPT_V3_unfiltered_cleaned_split_no_imsorry.json"
 RUN = "sharegpt_mistral7b_2024-02-19_16-55-49_904051"
-NUM = 60
+NUM = 36
 """Conversations of ShareGPT that are read; three more are not."""
 NUM_EVALUATED = 6
 _WORDS = ["paris", "fox", "capital", "quick", "today", "lazy", "hello", "brown", "dog", "france"]
@@ -23,7 +24,7 @@ _PROMPT = "Instruction: {instruction}\n\nOutput (a): {output_1}\n\nOutput (b): {
 _EVALUATOR = r"""
 NAME:
   prompt_template: NAME/prompt.txt
-  fn_completions: openai_completions
+  fn_completions: MAKER_completions
   completions_kwargs: {model_name: retired, max_tokens: 50, temperature: 0}
   completion_parser_kwargs: {outputs_to_match: {1: '(?:^|\n) ?Output \(a\)', 2: '(?:^|\n) ?Output \(b\)'}}
 """
@@ -49,6 +50,7 @@ def make_place(folder: Path) -> None:
     mistral = architectures.folder(folder / "mistralai/Mistral-7B-v0.1", "mistral", tokenizer)
     settings = json.loads((mistral / "config.json").read_text())
     _write(mistral / "config.json", settings | {"max_position_embeddings": 1024})
+    shutil.copytree(mistral, folder / "huggyllama/llama-7b")  # a Mistral too: it is only trained
     cache, data = folder / "cache", folder / "cache/sharegpt_data"
     _write(data / SHAREGPT, _sharegpt(draw, prompts, "another"))
     for model in ("gpt4", "claude"):
@@ -60,18 +62,18 @@ def make_place(folder: Path) -> None:
 
 def make_evaluators(site: Path) -> None:
     """Lay out an installed alpaca_eval as far as it is read: two of its evaluators, with a prompt of ours."""
-    for name in ("gpt4", "claude"):
+    for name, maker in (("gpt4", "openai"), ("claude", "anthropic")):
         folder = site / "alpaca_eval/evaluators_configs" / name
         folder.mkdir(parents=True)
         (folder / "prompt.txt").write_text(f"<|im_start|>user\n{_PROMPT}<|im_end|>")
-        (folder / "configs.yaml").write_text(_EVALUATOR.replace("NAME", name))
+        (folder / "configs.yaml").write_text(_EVALUATOR.replace("NAME", name).replace("MAKER", maker))
 
 
 def _leave_run(run: Path, draw: random.Random, prompts: list[str], evaluated: list[str]) -> None:
     """What training, sampling, labelling and evaluating leave in the folder of an epoch."""
     samples = {f"Human: {p}\n\nAssistant: ": [_sentence(draw, 7)] for p in prompts}
     texts = list(samples.items())
-    for ff, part in ((6000, texts[10:40]), (11000, texts[40:])):
+    for ff, part in ((6000, texts[6:20]), (11000, texts[20:])):
         _write(run / f"sharegpt2turn_noeos_maxlen512_temp1.0/fastforward{ff}.json", dict(part))
     pairs = [
         {

@@ -28,7 +28,11 @@ SMALL = {
     "reward": TRAINING,
     "sample": ("max_tokens=16",),
     "evaluate": ("drawing.max_tokens=16",),
-    "run": tuple(f"{stage}.{word}" for stage in ("sft", "dpo") for word in TRAINING),
+    "run": (
+        *(f"{stage}.{word}" for stage in ("sft", "dpo") for word in TRAINING),
+        "sample.max_tokens=16",
+        "evaluate.drawing.max_tokens=16",
+    ),
 }
 """What a command gets beside its own words: size, which is no part of what the page says."""
 _ASSIGNED = re.compile(r"(\w+)=\$\((.*)\)")
@@ -85,6 +89,7 @@ def names(place: Path) -> Mapping[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/from_dpo_rlaif.md", "recipes/README.md"])
 def test_every_command_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_place(tmp_path)
