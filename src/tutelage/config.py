@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from tutelage.errors import ConfigError
+from tutelage.plain_yaml import container, guarded, parse_yaml
 
 Tree = dict[str, Any]
 
@@ -176,7 +177,7 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
     tree: Tree = dict(value)
     if "preset" in tree and "preset" not in cls.model_fields:
         base = _expand(cls, _preset(cls, tree.pop("preset"), key), key)
-        tree = _container(OmegaConf.merge(_guarded(base), _guarded(tree)))
+        tree = container(OmegaConf.merge(guarded(base), guarded(tree)))
     for name, field in cls.model_fields.items():
         inner = group_of(field)
         if inner is not None and tree.get(name) is not None:
@@ -186,41 +187,6 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
             where = f"{key}.{name}" if key else name
             tree[name] = {each: _expand(entry, value, f"{where}.{each}") for each, value in tree[name].items()}
     return tree
-
-
-# ---- OmegaConf, minus interpolation -----------------------------------------------------------------
-#
-# A `${...}` in a system message or a path is text like any other, and so is `???`. OmegaConf would look
-# into them; a character that stands for nothing, put between, keeps it from doing so.
-
-_GUARD = "\ufdd0"
-_GUARDS = re.compile(f"{_GUARD}({_GUARD}?)")
-"""One is ours; two are one of the text's own."""
-
-
-def _guarded(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace(_GUARD, 2 * _GUARD).replace("${", f"${_GUARD}{{").replace("???", f"?{_GUARD}??")
-    if isinstance(value, Mapping):
-        return {_guarded(k): _guarded(v) for k, v in value.items()}
-    return [_guarded(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _unguarded(value: Any) -> Any:
-    if isinstance(value, str):
-        return _GUARDS.sub(r"\1", value)
-    if isinstance(value, dict):
-        return {_unguarded(k): _unguarded(v) for k, v in value.items()}
-    return [_unguarded(v) for v in value] if isinstance(value, list) else value
-
-
-def _container(config: Any) -> Any:
-    return _unguarded(OmegaConf.to_container(config, resolve=False))
-
-
-def parse_yaml(text: str) -> Any:
-    """Read YAML as OmegaConf does (`1e-6` is a number), with nothing in it evaluated."""
-    return _container(OmegaConf.create(_guarded(text)))
 
 
 # ---- words ------------------------------------------------------------------------------------------
@@ -277,18 +243,18 @@ def merge_words(cls: type[BaseModel], tree: Tree, words: Sequence[str]) -> Tree:
     groups = [(key, value, group) for key, value, group in pairs if group is not None]
     key = ""
     try:
-        merged = OmegaConf.create(_guarded(_expand(cls, tree, "")))
+        merged = OmegaConf.create(guarded(_expand(cls, tree, "")))
         for key, value, group in sorted(groups, key=lambda p: p[0].count(".")):
             chosen = _expand(group, value, key)
             if not isinstance(chosen, dict | None):
                 raise ConfigError(f"{key}: found {_shown(value)}; expected {_expected(group)}")
-            OmegaConf.update(merged, key, _guarded(chosen), merge=False)
+            OmegaConf.update(merged, key, guarded(chosen), merge=False)
         for key, value, maybe in pairs:
             if maybe is None:
-                OmegaConf.update(merged, key, _guarded(value), merge=False)
+                OmegaConf.update(merged, key, guarded(value), merge=False)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"{key}: {_one_line(error)}") from None
-    return typing.cast(Tree, _container(merged))
+    return typing.cast(Tree, container(merged))
 
 
 def load_yaml(path: Path) -> Tree:
@@ -380,9 +346,13 @@ def _said(item: Tree) -> str:
 def _meaning(cls: type[BaseModel], key: str) -> str:
     field: FieldInfo | None = None
     inner: type[BaseModel] | None = cls
+    entry: type[BaseModel] | None = None
     for part in key.split("."):
+        if entry is not None:  # the part is a name of the user's
+            inner, entry = entry, None
+            continue
         field = inner.model_fields.get(part) if inner else None
-        inner = group_of(field) if field else None
+        inner, entry = (group_of(field), entries_of(field)) if field else (None, None)
     return f" ({field.description})" if field is not None and field.description else ""
 
 

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from example_rows import EXAMPLES, chat, said
-from tutelage.config import build, parse_yaml, preset_names
+from tutelage.config import build, preset_names
 from tutelage.data.formats import FORMATS
 from tutelage.data.formats.item import Item, Options
 from tutelage.data.rows import read_completions
 from tutelage.errors import DataError
 from tutelage.inputs import Prompts, Rows, Source
+from tutelage.plain_yaml import parse_yaml
 from tutelage.records import Completion, Message, Prompt
 
 TO_NAME = {"trl_prompt_only", "trl_prompt_completion", "wikitext"}

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tutelage.config import Group, Tree, build, parse_yaml
+from tutelage.config import Group, Tree, build
 from tutelage.critic import alpaca_eval
 from tutelage.critic.parse import VERDICT_SCHEMA, Parser, letters, score, structured, verdict
 from tutelage.critic.template import Template
 from tutelage.errors import ConfigError
+from tutelage.plain_yaml import parse_yaml
 
 OrderRule = Literal["both", "random", "fixed"]
 SHIPPED = ("pairwise", "structured", "rubric", "letter", "pointwise")

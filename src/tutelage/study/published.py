@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from tutelage.config import Group, parse_yaml
+from tutelage.config import Group
 from tutelage.disk import disk_errors, dump_json, visible, write_atomically
 from tutelage.findings import Findings, Span
+from tutelage.plain_yaml import parse_yaml
 from tutelage.records import Record
 from tutelage.report.figures import save
 from tutelage.report.figures.bars import Panel, Row, bars, strong_groups, teacher_key, win_rate_groups
