@@ -8,7 +8,9 @@ import pytest
 
 from small_study import RECIPE
 from tutelage.errors import ConfigError
+from tutelage.study.commands import graph_of
 from tutelage.study.design import default_arms, ways
+from tutelage.study.plan import plan
 from tutelage.study.questions import questions
 from tutelage.study.recipe import StudyRecipe
 
@@ -157,3 +159,18 @@ def test_comparisons_of_the_recipe_name_arms_that_exist(tmp_path: Path) -> None:
     recipe = loaded(tmp_path, "comparisons=[[dpo-weak, dpo-weak]]")
     with pytest.raises(ConfigError, match="with itself"):
         questions(recipe, ways(recipe))
+
+
+def test_pairs_with_the_teacher_ask_the_teacher_about_the_other_prompts_too(tmp_path: Path) -> None:
+    arms = (
+        ARMS + "  against: {teacher: weak, fraction: 0.2, feedback: dpo, pairs: teacher, sample: {num_samples: 1}}\n"
+    )
+    recipe = loaded(tmp_path, arms=arms)
+    _, graph = graph_of(recipe)
+    run = graph.runs["against", 0]
+    assert run["teach:rest"].config.share == (0.2, 1.0)  # type: ignore[attr-defined]
+    assert run["label"].needs["against"][1] is run["teach:rest"]
+    assert run["sft"].key == graph.runs["sft-weak-20", 0]["sft"].key
+    said = plan(graph)
+    assert "teach weak" in said
+    assert "pairs: read by arms with feedback" in refused(tmp_path, arms="  one: {teacher: weak, pairs: teacher}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tutelage.data.rows import PROMPTS
 from tutelage.findings import Cost
 from tutelage.records import Prompt, Trained, Usage
 from tutelage.store import Artifact
 from tutelage.study.design import Way
+from tutelage.study.tasks import REST
 
 TRAINED = "trained.jsonl"
 _TRAINED, _DRAWN = ("sft", "dpo", "best"), ("sample", "draw")
@@ -41,7 +42,7 @@ def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
     return Cost(
         taught=trained["sft"][0],
         labelled=labelled,
-        teacher_dollars=_teacher_dollars(way, run["teach"].record.usage),
+        teacher_dollars=_teacher_dollars(way, [run[name].record.usage for name in ("teach", REST) if name in run]),
         critic_dollars=run["label"].record.usage.dollars if "label" in run else 0.0,
         judge_dollars=Usage.total(judging).dollars,
         tokens=sum(tokens for _, tokens in trained.values()),
@@ -50,7 +51,8 @@ def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
     )
 
 
-def _teacher_dollars(way: Way, usage: Usage) -> float | None:
+def _teacher_dollars(way: Way, usages: Sequence[Usage]) -> float | None:
+    usage = Usage.total(usages)
     # a file of completions without their usage: somebody paid for them, and nobody says how much
     return None if way.teacher.completions is not None and not usage.requests else usage.dollars
 

@@ -94,7 +94,7 @@ def _read(way: Way) -> tuple[object, ...]:
     if way.arm.feedback == "none":
         return (way.sft,)
     last = way.second_sft if way.arm.feedback == "best_of_n" else way.dpo
-    return way.sft, way.critic, way.sample, way.label, way.prefer, last
+    return way.sft, way.critic, way.arm.pairs, way.sample, way.label, way.prefer, last
 
 
 def default_arms(recipe: StudyRecipe) -> dict[str, Arm]:
@@ -193,6 +193,7 @@ def _stage(where: str, stage: str, config: StageConfig, arm: Arm) -> StageConfig
 def _check_is_read(where: str, arm: Arm) -> None:
     if arm.feedback == "none":
         given = [key for key in ("critic", "sample", "label", "prefer", "dpo") if getattr(arm, key)]
+        given += ["pairs"] if arm.pairs != "own" else []
         if given:
             raise ConfigError(f"{where}: {', '.join(given)}: read by arms with feedback; this one has feedback: none")
     elif arm.fraction == 1 and "share" not in arm.sample:

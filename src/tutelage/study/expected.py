@@ -10,7 +10,7 @@ from tutelage.stages.asking import Asking
 from tutelage.study.foreseen import Foreseen, total
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.pace import Pace
-from tutelage.study.tasks import Run, Task
+from tutelage.study.tasks import REST, Run, Task
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expect
     runs: dict[str, list[Run]] = {}
     for (name, _), run in ground.graph.runs.items():
         runs.setdefault(name, []).append(run)
-    asking = [run[name] for run in ground.graph.runs.values() for name in ("teach", "label") if name in run]
+    asking = [run[name] for run in ground.graph.runs.values() for name in ("teach", REST, "label") if name in run]
     dollars = {key: _dollars(ground, foreseen, task) for key, task in {task.key: task for task in asking}.items()}
 
     def of_arm(runs: Sequence[Run]) -> Expected:
@@ -51,7 +51,7 @@ def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expect
         return Expected(
             taught=fmean(ground.num_taught(run["teach"]) for run in runs),
             labelled=fmean(_labelled(ground, foreseen, run) for run in runs),
-            teacher=_mean([dollars[run["teach"].key] for run in runs]),
+            teacher=_mean([total([dollars[run[n].key] for n in ("teach", REST) if n in run]) for run in runs]),
             critic=_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),
             tokens=_mean([total([pace.tokens(task) for task in tasks]) for tasks in trained]),
         )

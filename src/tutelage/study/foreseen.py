@@ -15,13 +15,13 @@ from typing import TypeVar, cast
 from tutelage.chat import ChatRequest, Endpoint
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.estimate import Estimate, estimate
-from tutelage.generate.settings import placeholders
+from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Rows
 from tutelage.records import Pair, Prompt, digest
 from tutelage.stages import evaluate, label, sample, teach
 from tutelage.stages.asking import Asking
 from tutelage.stages.judging import evaluator_of, judge_requests
-from tutelage.stages.pairing import draw, pairs_within
+from tutelage.stages.pairing import draw, pairs_between, pairs_within
 from tutelage.study.design import ways
 from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts
 from tutelage.study.tasks import Task
@@ -75,7 +75,7 @@ class Foreseen:
         """Return the most pairs that a task of label asks about."""
         config, drawn = cast(label.Config, task.config), cast(sample.Config, task.needs["completions"][1].config)
         prompts = self.ground.part(drawn)
-        num = len(prompts) * len(_pairs(config, drawn, prompts[:1]))
+        num = len(prompts) * len(_pairs(task, prompts[:1]))
         return num if config.max_pairs is None else min(num, config.max_pairs)
 
     def _of_role(self, role: Role) -> Estimate:
@@ -104,14 +104,18 @@ class Foreseen:
 
     def _is_unseen(self, task: Task) -> bool:
         """True if what is judged is yet to be drawn, or to be asked for."""
-        drawn = task.needs["completions"][1]
-        return drawn.key not in self.ground.known or (task.stage == "evaluate" and self.ground.opponent is None)
+        texts = [needed for name, (_, needed) in task.needs.items() if name in ("completions", "against")]
+        return any(needed.key not in self.ground.known for needed in texts) or (
+            task.stage == "evaluate" and self.ground.opponent is None
+        )
 
     def _seen(self, task: Task) -> Sequence[ChatRequest]:
         """Return what is asked about completions that are there."""
         drawn = Rows(path=str(self.ground.known[task.needs["completions"][1].key].path))
         if isinstance(task.config, label.Config):
-            plan = label.plan(task.config, label.Inputs(completions=drawn))
+            other = task.needs.get("against")
+            against = None if other is None else Rows(path=str(self.ground.known[other[1].key].path))
+            plan = label.plan(task.config, label.Inputs(completions=drawn, against=against))
         else:
             assert self.ground.opponent is not None
             prompts = evaluated_prompts(self.ground)
@@ -132,7 +136,8 @@ class Foreseen:
         drawn = cast(sample.Config, task.needs["completions"][1].config)
         tree = task.config.model_dump(mode="json", exclude={"seed", "label", "artifacts"})
         tree.get("judging", {}).pop("seed", None)  # all seeds are alike
-        key = digest([task.stage, tree, list(drawn.share), drawn.num_samples, drawn.max_tokens])
+        is_against = "against" in task.needs
+        key = digest([task.stage, tree, list(drawn.share), drawn.num_samples, drawn.max_tokens, is_against])
         if key not in self._of_kind:
             of = self._evaluation if isinstance(task.config, evaluate.Config) else self._labelling
             self._of_kind[key] = of(task, drawn)
@@ -142,7 +147,7 @@ class Foreseen:
         config = cast(label.Config, task.config)
         assert config.critic is not None
         prompts = self.ground.part(drawn)
-        pairs = _pairs(config, drawn, _some(prompts, min(MOST, config.max_pairs or MOST)))
+        pairs = _pairs(task, _some(prompts, min(MOST, config.max_pairs or MOST)))
         requests = judge_requests(config.critic, config, pairs, {p.id: p for p in prompts})[1]
         found = estimate("", config.critic, requests, _NOWHERE)
         return times(found, self.num_pairs(task) / len(pairs)), estimate("", config.critic, [], _NOWHERE)
@@ -192,10 +197,17 @@ def _roles(ground: Ground) -> list[Role]:
     return list(named.values())
 
 
-def _pairs(config: label.Config, drawn: sample.Config, prompts: Sequence[Prompt]) -> list[Pair]:
-    """Return all pairs of stand-ins for what is to be drawn for some prompts."""
+def _pairs(task: Task, prompts: Sequence[Prompt]) -> list[Pair]:
+    """Return all pairs of stand-ins for what is to be drawn, or asked for, for some prompts."""
+    config, drawn = cast(label.Config, task.config), cast(sample.Config, task.needs["completions"][1].config)
     stand_ins = placeholders(prompts, drawn, drawn.num_samples)
-    every = pairs_within(stand_ins, _quiet, config.pairing)
+    if "against" in task.needs:
+        asked = cast(teach.Config, task.needs["against"][1].config)
+        others = placeholders(prompts, Drawing(max_tokens=asked.max_tokens), asked.num_completions)
+        others = [c.model_copy(update={"text": f"t {c.text}"}) for c in others]  # the same text would be no pair
+        every = pairs_between(stand_ins, others, _quiet, config.pairing)
+    else:
+        every = pairs_within(stand_ins, _quiet, config.pairing)
     return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, _quiet)
 
 

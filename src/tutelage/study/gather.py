@@ -63,7 +63,8 @@ def material(graph: Graph, ways: Sequence[Way], done: Done) -> Material:
     missing: dict[str, list[Missing]] = {way.name: [] for way in ways}
     for (arm, seed), run in graph.runs.items():
         runs.setdefault(arm, {})[seed] = {n: done.made[t.key] for n, t in run.items() if t.key in done.made}
-        lacks = [(name, task) for name, task in run.items() if task.key not in done.made]
+        needed = {name: task for name, task in run.items() if not name.startswith("agree:")}
+        lacks = [(name, task) for name, task in needed.items() if task.key not in done.made]
         if lacks:
             name, task = lacks[0]
             missing[arm].append(Missing(seed=seed, stage=name, why=done.failed.get(task.key, "not run yet")))

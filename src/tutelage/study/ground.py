@@ -152,8 +152,12 @@ def _check_settings(graph: Graph, tasks: Sequence[Task]) -> None:
     """Check what needs no file: prices, models that exist, templates that a critic can be asked with."""
     for task in tasks:
         config, endpoint = task.config, endpoint_of(task)
-        if task.stage == "sample" and _takes_training_prompts(task) and config.num_samples < 2:  # type: ignore[attr-defined]
-            raise ConfigError("sample.num_samples: found 1; feedback compares completions of one prompt: 2 at least")
+        is_own = task.stage == "label" and "against" not in task.needs
+        if is_own and task.needs["completions"][1].config.num_samples < 2:  # type: ignore[attr-defined]
+            raise ConfigError(
+                "sample.num_samples: found 1; feedback compares completions of one prompt: give 2 at least, or "
+                "pairs: teacher for the arm"
+            )
         if endpoint is None or not isinstance(config, Asking):
             continue
         check_price(graph.recipe.budget, config, endpoint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -89,6 +89,11 @@ class Arm(Group):
         "none",
         description="on the student's completions of the other prompts. dpo: learns the critic's preferences; "
         "best_of_n: SFT on the completions that the critic chose; shuffled: dpo with labels drawn by lot",
+    )
+    pairs: Literal["own", "teacher"] = Field(
+        "own",
+        description="what the critic compares: completions of the student's own; or each of them with the teacher's "
+        "of the same prompt, as the paper's code did (they are asked for, or taken from its file)",
     )
     critic: str | None = Field(
         None, description=f"a name under critics; {OWN}: the arm's own teacher; null: the only one"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, NoReturn
 
@@ -58,7 +59,8 @@ def carry_out(graph: Graph) -> Done:
     for_all = {task.key for each in (graph.split, graph.baseline) if each is not None for task in each.all()}
     recipe = graph.recipe
     with _runner(recipe.workers) as start:
-        _loop(waiting, done, for_all, start, recipe.workers, recipe.budget, recipe.name)
+        named = partial(_started, start, graph)
+        _loop(waiting, done, for_all, named, recipe.workers, recipe.budget, recipe.name)
     return done
 
 
@@ -73,8 +75,19 @@ def look_up(graph: Graph) -> Done:
 Start = Callable[[str, StageConfig, Group], "Future[Artifact]"]
 
 
+def _started(start: Start, graph: Graph, task: Task, config: StageConfig, inputs: Group) -> Future[Artifact]:
+    label = graph.labels.get(task.key, graph.recipe.name)
+    return start(task.stage, config.model_copy(update={"label": label}), inputs)
+
+
 def _loop(
-    waiting: list[Task], done: Done, for_all: set[str], start: Start, workers: int, budget: Budget, name: str
+    waiting: list[Task],
+    done: Done,
+    for_all: set[str],
+    start: Callable[[Task, StageConfig, Group], Future[Artifact]],
+    workers: int,
+    budget: Budget,
+    name: str,
 ) -> None:
     """Start what can be started, take what is finished, until nothing is left."""
     limited = (budget.usd, budget.tokens) != (None, None)
@@ -93,7 +106,7 @@ def _loop(
             elif all(key in done.made for key in needs):
                 waiting.remove(task)
                 config = within(budget, name, task.config, done.made.values()) if asks else task.config  # type: ignore[type-var]
-                running[start(task.stage, config, task.inputs(done.made))] = task
+                running[start(task, config, task.inputs(done.made))] = task
         if not running:
             continue
         for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -90,9 +90,10 @@ def _taken(kind: Kind, artifact: Artifact) -> Group:
             return Prompts(path=path, part="evaluation")
 
 
+REST = "teach:rest"
 Run = dict[str, Task]
-"""One arm with one seed, by what each task is for: teach, sft, sample, label, prefer, dpo (of best_of_n: best), draw,
-evaluate:JUDGE, agree:JUDGE."""
+"""One arm with one seed, by what each task is for: teach, sft, sample, teach:rest (of pairs: teacher), label,
+prefer, dpo (of best_of_n: best), draw, evaluate:JUDGE, agree:JUDGE."""
 
 
 class Graph:
@@ -121,6 +122,16 @@ class Graph:
             for each in run.values():
                 tasks |= {task.key: task for task in each.all()}
         return list(tasks.values())
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What the artifact of each task is called, by its key: after the first arm and seed that it is made for."""
+        found: dict[str, str] = {}
+        for (arm, seed), run in self.runs.items():
+            for name, task in run.items():
+                what = "" if name == task.stage else f"-{name.replace(':', '-')}"
+                found.setdefault(task.key, f"{self.recipe.name}-{arm}-{seed}{what}"[:80])
+        return found
 
     def _of(self, config: Any, **changes: Any) -> Any:
         return config.model_copy(update={"label": self.recipe.name, "artifacts": self.recipe.artifacts, **changes})
@@ -185,8 +196,12 @@ class Graph:
         seeded, student = {"seed": seed}, ("model", run["sft"])
         drawn = self._of(way.sample, **seeded, share=rest, share_seed=self.recipe.split_seed)
         run["sample"] = Task("sample", drawn, {}, {"model": student, "prompts": ("train", self.split)})  # type: ignore[dict-item]
-        completions: Mapping[str, tuple[Kind, Task]] = {"completions": ("rows", run["sample"])}
-        run["label"] = Task("label", self._of(way.label, critic=way.critic, **seeded), {}, completions)
+        compared: dict[str, tuple[Kind, Task]] = {"completions": ("rows", run["sample"])}
+        if way.arm.pairs == "teacher":
+            of_rest: dict[str, tuple[Kind, Task]] = {"prompts": ("train", self.split)}
+            run[REST] = self._teach(way.teacher, {}, of_rest, share=rest, share_seed=self.recipe.split_seed)
+            compared["against"] = ("rows", run[REST])
+        run["label"] = Task("label", self._of(way.label, critic=way.critic, **seeded), {}, compared)
         choosing = self._of(way.prefer, **seeded, shuffled=way.arm.feedback == "shuffled")
         run["prefer"] = Task("prefer", choosing, {}, {"verdicts": ("finished", run["label"])})
         if way.arm.feedback == "best_of_n":
@@ -208,7 +223,7 @@ class Graph:
                 again = self._of(
                     way.label, critic=judge, max_pairs=self.recipe.agreement_pairs, **self._judging(), **seeded
                 )
-                run[f"agree:{name}"] = Task("label", again, {}, completions)
+                run[f"agree:{name}"] = Task("label", again, {}, compared)
         return run["dpo"]
 
     def _judging(self) -> dict[str, Any]:
