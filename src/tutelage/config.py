@@ -58,12 +58,9 @@ class Group(BaseModel):
         return tree
 
 
-def _below_home(path: Path) -> Path:
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises where there is no such user
-
-
-Folder = Annotated[Path, AfterValidator(_below_home)]
-"""A place to write to. ~ is the user's home, which a shell sees only where a word begins, and YAML nowhere."""
+Folder = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]  # noqa: PTH111
+"""A place to write to. ~ is the user's home, which a shell sees only where a word begins, and YAML nowhere.
+Path's own expanduser raises where there is no such user."""
 
 
 class StageConfig(Group):

@@ -15,6 +15,8 @@ from tutelage.estimate import of_road
 from tutelage.pipeline import Recipe, run
 from tutelage.records import Completion, Verdict
 from tutelage.store import Artifact
+from tutelage.study.design import ways
+from tutelage.study.recipe import StudyRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ROADS = sorted(path.name for path in RECIPES.glob("*.yaml") if not path.name.startswith("study_"))
@@ -103,3 +105,18 @@ def test_a_recipe_lacks_nothing_but_the_names_of_todays_models(
     assert all(f"{who}.model: required" in str(found.value) for who in MODELS)
     recipe = Recipe.load(RECIPES / name, [f"{who}.model=NAME" for who in MODELS])
     assert recipe.name == Path(name).stem.replace("_", "-")
+
+
+def test_the_study_lacks_nothing_but_the_names_of_todays_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_evaluators(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = RECIPES / "study_sharegpt_mistral7b.yaml"
+    models = ["teachers.gpt4.endpoint", "critics.gpt4", "critics.chatgpt", "judges.gpt4", "judges.claude"]
+    with pytest.raises(ConfigError) as found:
+        StudyRecipe.load(path)
+    assert all(f"{model}.model: required" in str(found.value) for model in models)
+    recipe = StudyRecipe.load(path, [f"{model}.model=NAME-{model}" for model in models])
+    feedback = [way.arm.feedback for way in ways(recipe)]
+    assert sorted(feedback) == ["best_of_n", *["dpo"] * 3, *["none"] * 4, "shuffled"]
