@@ -21,6 +21,7 @@ from tutelage.cli import main
 
 ROOT = Path(__file__).parents[2]
 TRAINING = ("epochs=1", "devices=1")
+MODELS = ("TEACHER", "CRITIC", "JUDGE", "CLAUDE")
 SMALL = {
     "sft": TRAINING,
     "dpo": TRAINING,
@@ -63,12 +64,11 @@ def run(line: str, known: dict[str, str], server: StubServer) -> None:
 
 
 def tutelage(words: list[str], server: StubServer, line: str) -> str:
-    asked = [word.partition("=") for word in words if re.fullmatch(r"(\w+\.)*(teacher|critic|judge)\.model=.*", word)]
     place = []
-    for key, _, _ in asked:
-        group = key.removesuffix(".model")
-        claude = any(word in words for word in (f"{group}=anthropic", f"{group}=claude")) or "claude" in words[1]
-        place.append(f"{group}.base_url={server.anthropic_url if claude else server.openai_url}")
+    for word in words:
+        if asked := re.fullmatch(r"((?:\w+\.)*(?:teacher|critic|judge))\.model=(\w+)", word):
+            address = server.anthropic_url if asked[2] == "claude" else server.openai_url
+            place.append(f"{asked[1]}.base_url={address}")
     output = io.StringIO()
     with redirect_stdout(output):
         status = main([*words, *SMALL.get(words[0], ()), *place])
@@ -83,9 +83,7 @@ def names(place: Path) -> Mapping[str, str]:
         "PROJECT_CACHE": str(cache),
         "RUN": str(cache / RUN / "epoch-9"),
         "REWARD": str(cache / "reward_training_test_2024-02-20_10-00-00_000001/epoch-1"),
-        "TEACHER": "stub",
-        "CRITIC": "stub",
-        "JUDGE": "stub",
+        **{name: name.lower() for name in MODELS},
     }
 
 
@@ -102,7 +100,7 @@ def test_every_command_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: py
     known = dict(names(tmp_path))
     lines = list(commands(ROOT / page))
     assert lines, f"{page} has no commands"
-    with StubServer(prefers_the_longer) as server:
+    with StubServer(prefers_the_longer, models=tuple(map(str.lower, MODELS))) as server:
         for line in lines:
             run(line, known, server)
 

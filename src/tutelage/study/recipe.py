@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tutelage.chat import Budget, Endpoint
-from tutelage.config import Group, StageConfig, Tree, build, load_yaml, merge_words
+from tutelage.config import Folder, Group, StageConfig, Tree, build, load_yaml, merge_words
 from tutelage.data.leaks import Leakage
 from tutelage.data.split import Size
 from tutelage.errors import ConfigError
@@ -120,7 +120,7 @@ class StudyRecipe(Group):
     """Arms that differ in one thing, from one frozen split, and what they are compared in."""
 
     name: str = Field("study", pattern=_NAME, description="label of all artifacts")
-    artifacts: Path = Field(Path("artifacts"), description="folder that holds all artifacts")
+    artifacts: Folder = Field(Path("artifacts"), description="folder that holds all artifacts")
     out: Path | None = Field(None, description="folder for study.json, the report and figures; null: study-NAME")
     models: dict[str, Model] = Field(min_length=1, description="students before training, by names of yours")
     prompts: Prompts | None = Field(None, description="to train on")
