@@ -302,6 +302,7 @@ class Findings(Record):
     margin: float
     """A difference smaller than this, points, counts as no gain."""
     num_prompts: int
+    """Evaluated; a comparison rests on those that every run of its two arms has a readable verdict for."""
     verdict: tuple[str, ...]
     """Sentences made of the numbers below, the most important first."""
     warnings: tuple[str, ...]

@@ -180,7 +180,7 @@ def test_labels_drawn_by_lot_are_wrong_half_the_time(small: SmallStudy) -> None:
     by_lot = replace(way, arm=way.arm.model_copy(update={"feedback": "shuffled"}))
     found = why(by_lot, small.runs["dpo-weak"], None, JUDGES)
     assert found.label_noise.value == 50
-    assert found.label_noise.note == "labels are drawn by lot, whatever the critic said"
+    assert found.label_noise.note == "the labels are random, whatever the critic said"
 
 
 def test_a_critic_that_gives_no_probabilities_has_no_confidence_and_it_is_said(fed: Why) -> None:

@@ -8,7 +8,16 @@ import pytest
 from simulated import wins
 from tutelage.findings import ComparisonFound, Span
 from tutelage.measure.runs import Array, Mean, decide, mean_of
-from tutelage.study.words import Asked, headline, matched_clause, number, sentence, signed, what_would_tell
+from tutelage.study.words import (
+    Asked,
+    all_length_controlled,
+    headline,
+    matched_clause,
+    number,
+    sentence,
+    signed,
+    what_would_tell,
+)
 
 ASKED = Asked("feedback from C", "SFT on T alone")
 OWN = Asked("SFT on C's own completions", "SFT on T alone")
@@ -65,13 +74,13 @@ def test_a_planted_gain_is_said_with_its_interval() -> None:
     said = sentence(found, ASKED, 2)
     assert said == (
         f"Feedback from C adds {found.difference.value:.1f} points (95 % CI {found.difference.low:.1f} to "
-        f"{found.difference.high:.1f}; 3 seeds, 500 prompts) over SFT on T alone."
+        f"{found.difference.high:.1f}) over SFT on T alone."
     )
 
 
 def test_a_planted_harm_is_said_to_do_worse() -> None:
     said = sentence(comparison(planted(0.5, 0.7)), ASKED, 2)
-    assert said.startswith("Feedback from C does worse than SFT on T alone by ")
+    assert said.startswith("Feedback from C does worse than SFT on T alone: -")
     assert "(95 % CI -" in said
     assert "adds" not in said
 
@@ -79,7 +88,6 @@ def test_a_planted_harm_is_said_to_do_worse() -> None:
 def test_a_planted_nothing_on_many_prompts_excludes_the_margin_and_no_more() -> None:
     said = sentence(comparison(planted(0.5, 0.5, prompts=4000), margin=5), ASKED, 5)
     assert said.startswith("Feedback from C brings no gain of 5 points or more over SFT on T alone: ")
-    assert said.endswith("3 seeds, 4,000 prompts).")
 
 
 def test_what_cannot_be_told_says_what_would_tell() -> None:
@@ -91,7 +99,6 @@ def test_what_cannot_be_told_says_what_would_tell() -> None:
 def test_one_seed_speaks_for_one_training_run() -> None:
     gain = sentence(comparison(planted(0.7, 0.5, seeds=1)), ASKED, 2)
     assert gain.startswith("For this one training run, feedback from C adds ")
-    assert "; 1 seed, 500 prompts)" in gain
     luck = sentence(comparison(planted(0.54, 0.5, 1, 100)), ASKED, 2)
     assert "how far other training runs would fall, one seed cannot say" in luck
 
@@ -164,9 +171,8 @@ def test_the_headline_joins_what_was_found_and_names_the_second_arm_once() -> No
         [(of(1.2, 4.1, 7.0, "gain"), ASKED), (of(8.0, 11.3, 14.2, "gain"), OWN)], margin=2, matched=[matched]
     )
     assert said == (
-        "Feedback from C adds 4.1 points (95 % CI 1.2 to 7.0; 3 seeds, 805 prompts) over SFT on T alone; "
-        "SFT on C's own completions adds 11.3 points (95 % CI 8.0 to 14.2; 3 seeds, 805 prompts); "
-        "at equal dollars, feedback from C is 3.0 points behind SFT on C (95 % CI -6.0 to -0.2)."
+        "Feedback from C adds 4.1 points (95 % CI 1.2 to 7.0) over SFT on T alone; SFT on C's own completions adds "
+        "11.3 points (8.0 to 14.2); at equal dollars, feedback from C is behind SFT on C: -3.0 points (-6.0 to -0.2)."
     )
 
 
@@ -176,9 +182,19 @@ def test_the_headline_keeps_every_clause_to_its_outcome() -> None:
     )
     assert said == (
         "For this one training run, whether feedback from C adds anything over SFT on T alone cannot be told: +1.1 "
-        "points (95 % CI -1.0 to 3.2; 1 seed, 805 prompts); SFT on C's own completions does worse by 6.0 points "
-        "(95 % CI -9.0 to -3.0; 1 seed, 805 prompts)."
+        "points (95 % CI -1.0 to 3.2); SFT on C's own completions does worse: -6.0 points (-9.0 to -3.0)."
     )
+
+
+def test_several_differences_at_equal_length_are_one_sentence_that_names_what_is_gone() -> None:
+    kept, gone = Span(value=3.0, low=1, high=5), Span(value=0.4, low=-2, high=3)
+    both = [of(1.2, 4.1, 7.0, "gain", length_controlled=kept), of(8.0, 11.3, 14.2, "gain", length_controlled=gone)]
+    assert all_length_controlled(both) == (
+        "At equal length, these differences are +3.0 points (95 % CI 1.0 to 5.0) and +0.4 points (-2.0 to 3.0): "
+        "without the part of length, +0.4 points cannot be told from none."
+    )
+    assert all_length_controlled(both[:1]) == "At equal length, this difference is +3.0 points (95 % CI 1.0 to 5.0)."
+    assert all_length_controlled([*both, of(1.2, 4.1, 7.0, "gain")]) == ""
 
 
 def test_a_matched_comparison_says_only_what_its_interval_does() -> None:

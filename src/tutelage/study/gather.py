@@ -98,7 +98,7 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
         seeds=recipe.seeds,
         match=recipe.match,
         margin=recipe.margin,
-        num_prompts=max((rate.rate.num for arm in arms for rate in arm.rates), default=0),
+        num_prompts=len({p for each in have.judgements for p in each.prompts}),
         verdict=(),
         warnings=(),
         arms=arms,

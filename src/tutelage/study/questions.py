@@ -93,7 +93,7 @@ def in_words(way: Way, several: bool) -> str:
         "none": "",
         "dpo": f" + feedback from {way.critic_name}",
         "best_of_n": f" + SFT on what {way.critic_name} chose",
-        "shuffled": " + DPO on labels drawn by lot",
+        "shuffled": " + DPO on random labels",
     }[way.arm.feedback]
     return sft + after + student + (f" ({way.varied})" if way.varied else "")
 
@@ -114,5 +114,5 @@ _FEEDBACK = {
     "none": "SFT",
     "dpo": "feedback from {critic}",
     "best_of_n": "SFT on what {critic} chose",
-    "shuffled": "DPO on labels drawn by lot",
+    "shuffled": "DPO on random labels",
 }

@@ -88,7 +88,7 @@ class Arm(Group):
     feedback: Feedback = Field(
         "none",
         description="on the student's completions of the other prompts. dpo: learns the critic's preferences; "
-        "best_of_n: SFT on the completions that the critic chose; shuffled: dpo with labels drawn by lot",
+        "best_of_n: SFT on the completions that the critic chose; shuffled: dpo with random labels",
     )
     pairs: Literal["own", "teacher"] = Field(
         "own",

@@ -31,6 +31,11 @@ class Judgement:
     behaviour: Behaviour | None = None
     """None if it said nothing yet."""
 
+    @property
+    def prompts(self) -> set[str]:
+        """Ids of the prompts that it was asked about, whatever it said."""
+        return {prompt for of_arm in self.lengths.values() for of_seed in of_arm.values() for prompt in of_seed}
+
 
 def judgement(name: str, judge: Critic, judging: Judging, runs: Runs) -> Judgement:
     """Read what a judge said of every run that it has judged."""

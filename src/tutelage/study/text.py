@@ -4,28 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from tutelage.disk import visible
 from tutelage.findings import ArmFound, Findings
+from tutelage.study.words import basis
+
+_WIDTH = 110
+"""Characters of a line; rows of the table may be longer."""
 
 
 def text(found: Findings, files: Sequence[Path]) -> str:
     """Return what a study found, for people."""
-    lines = [f"* {sentence}" for sentence in found.verdict]
-    lines += ["", *_arms(found)]
-    lines += ["", *(f"note: {warning}" for warning in found.warnings)] if found.warnings else []
-    lines += ["", *(str(path) for path in files)]
-    return "\n".join(visible(line) for line in lines)
+    said = [f"* {sentence}" for sentence in found.verdict] + [f"({basis(found)})"]
+    notes = [f"note: {warning}" for warning in found.warnings]
+    lines = [*map(_broken, said), "", *map(visible, _arms(found)), ""]
+    lines += [*map(_broken, notes), ""] if notes else []
+    return "\n".join([*lines, *(visible(str(path)) for path in files)])
+
+
+def _broken(sentence: str) -> str:
+    """Return a sentence of any names as lines that fit a screen."""
+    return fill(visible(sentence), _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _arms(found: Findings) -> list[str]:
     width = max(len(arm.name) for arm in found.arms)
+    by_seed = "  ".join(f"{_seed(seed):>6}" for seed in found.seeds)
     lines = [
-        f"Win rates in % against {found.baseline}, judge {found.judges[0]}, mean and 95 % interval over prompts"
-        f"{' and seeds' if len(found.seeds) > 1 else ''}; dollars of one run's training data:",
-        f"{'arm':{width}}  win rate  interval         {'by seed':{7 * len(found.seeds) - 1}}  words   dollars",
+        "Win rates in %, with 95 % intervals; mean words of a completion; dollars that one run's training data costs:",
+        f"{'arm':{width}}  win rate  interval         {by_seed}  words   dollars",
     ]
     return [*lines, *(_row(found, arm, width) for arm in found.arms)]
+
+
+def _seed(seed: int) -> str:
+    return f"seed {seed}"
 
 
 def _row(found: Findings, arm: ArmFound, width: int) -> str:
@@ -35,7 +49,8 @@ def _row(found: Findings, arm: ArmFound, width: int) -> str:
         return f"{arm.name:{width}}  unfinished ({why})"
     span = rate.rate
     interval = "" if span.low is None or span.high is None else f"{span.low:.1f} to {span.high:.1f}"
-    seeds = " ".join(f"{rate.by_seed[s]:6.1f}" if s in rate.by_seed else "     -" for s in found.seeds)
+    known = {seed: f"{value:.1f}" for seed, value in rate.by_seed.items()}
+    seeds = "  ".join(f"{known.get(seed, '-'):>{max(len(_seed(seed)), 6)}}" for seed in found.seeds)
     words = "" if arm.words.value is None else f"{arm.words.value:.1f}"
     dollars = "unknown" if arm.cost is None or arm.cost.dollars is None else f"{arm.cost.dollars:.2f}"
     return f"{arm.name:{width}}  {span.value:8.1f}  {interval:15}  {seeds}  {words:>5}  {dollars:>8}"

@@ -8,19 +8,21 @@ from tutelage.findings import ComparisonFound, Findings
 from tutelage.study.design import Way
 from tutelage.study.questions import Question
 from tutelage.study.recipe import StudyRecipe
-from tutelage.study.words import headline, interval, matched_clause, signed
+from tutelage.study.words import Asked, all_length_controlled, headline, interval, matched_clause, signed
 
 
 def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
     """Return the verdict in the eyes of the first judge, the most important sentence first.
 
     For each arm that learnt a critic's preferences, one sentence joins what its feedback adds over SFT alone, what
-    SFT on the critic's own completions adds, and how the two compare at equal cost. Then every other comparison.
+    SFT on the critic's own completions adds, and how the two compare at equal cost; the next says what is left of
+    these at equal length. Then every other comparison.
     """
     judge = found.judges[0]
     words = {(question.first, question.second): question.asked for question in asked}
     compared = {(c.first, c.second): c for c in found.comparisons if c.judge == judge}
-    said, told = [], set()
+    said: list[str] = []
+    told = set()
     for key, one in compared.items():
         first = next(arm for arm in found.arms if arm.name == one.first)
         second = next(arm for arm in found.arms if arm.name == one.second)
@@ -34,12 +36,22 @@ def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
         for name, _ in own:
             between = compared[name, one.first]
             at = next((m for m in between.matched if m.rule == found.match), None)
-            if at is not None:
-                clauses.append(matched_clause(at.rule, at.difference, words[name, one.first]))
-        said.append(headline([(compared[k], words[k]) for k in keys], found.margin, clauses))
+            if at is None:
+                continue
+            asks = _LATTER if len(own) == 1 else words[name, one.first]
+            clauses.append(matched_clause(at.rule, at.difference, asks))
+            if at.difference.value == between.difference.value:  # they cost the same: its own sentence says it again
+                keys.append((name, one.first))
+        both = [(compared[k], words[k]) for k in keys[: 1 + len(own)]]
+        said += filter(
+            None, (headline(both, found.margin, clauses), all_length_controlled([compared[k] for k in keys]))
+        )
         told.update(keys)
     said += [one.says for key, one in compared.items() if key not in told]
     return tuple(said) or ("No two arms can be compared yet.",)
+
+
+_LATTER = Asked("the latter", "the former")
 
 
 def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way]) -> tuple[str, ...]:

@@ -221,7 +221,7 @@ def _verdicts(
 def _noise(way: Way, verdicts: Sequence[Verdict], num: int) -> Span:
     """Return how many percent of the labels are wrong, told from some of the `verdicts`; `num` labels there are."""
     if way.arm.feedback == "shuffled":
-        return Span(value=50, num=num, note="labels are drawn by lot, whatever the critic said")
+        return Span(value=50, num=num, note="the labels are random, whatever the critic said")
     assert way.critic is not None, "an arm with feedback has a critic"
     return span(behaviour(verdicts, reader(way.critic, way.label)).label_noise.decided)
 

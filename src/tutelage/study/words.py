@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tutelage.findings import ComparisonFound, Rule, Span
+from tutelage.findings import ComparisonFound, Findings, Rule, Span
 
 _NEAR_ZERO = 0.05
 """Points. For a smaller difference nobody is told what it would take to tell it; as `measure.runs` has it."""
@@ -25,6 +25,15 @@ class Asked:
     def question(self) -> str:
         """Both, as a heading: "Feedback from C over SFT on T alone"."""
         return f"{capital(self.what)} over {self.over}"
+
+
+def basis(found: Findings) -> str:
+    """Say what the sentences of a verdict are about, and what they rest on."""
+    judge, seeds = found.judges[0], counted(len(found.seeds), "seed")
+    return (
+        f"Points are percentage points of the win rate against {found.baseline}, as {judge} judges; {seeds}, "
+        f"{counted(found.num_prompts, 'prompt')}."
+    )
 
 
 def sentence(found: ComparisonFound, asked: Asked, margin: float) -> str:
@@ -55,15 +64,17 @@ def headline(found: Sequence[tuple[ComparisonFound, Asked]], margin: float, matc
         one_run = _ONE_RUN if one.num_seeds == 1 != seeds else ""
         clauses.append(one_run + _clause(one, asked, margin, asked.over != over))
         over, seeds = asked.over, one.num_seeds
-    return capital("; ".join([*clauses, *matched])) + "."
+    first, *rest = [*clauses, *matched]
+    return capital("; ".join([first, *(clause.replace(_CI, "") for clause in rest)])) + "."
 
 
 _ONE_RUN = "for this one training run, "
+_CI = "95 % CI "
 
 
 def _clause(found: ComparisonFound, asked: Asked, margin: float, with_second: bool = True) -> str:
     """Say the outcome without a full stop and without a capital."""
-    span, numbers = found.difference, numbers_of(found)
+    span, numbers = found.difference, interval(found.difference)
     over = f" over {asked.over}" if with_second else ""
     than = f" than {asked.over}" if with_second else ""
     if found.outcome == "gain":
@@ -74,16 +85,11 @@ def _clause(found: ComparisonFound, asked: Asked, margin: float, with_second: bo
         )
         return f"{asked.what} adds {points(span.value)} ({numbers}){over}{small}"
     if found.outcome == "harm":
-        return f"{asked.what} does worse{than} by {points(span.value)} ({numbers})"
+        return f"{asked.what} does worse{than}: {signed(span.value)} points ({numbers})"
     signed_value = f"{signed(span.value)} points"
     if found.outcome == "no gain":
         return f"{asked.what} brings no gain of {_round_points(margin)} or more{over}: {signed_value} ({numbers})"
     return f"whether {asked.what} adds anything{over} cannot be told: {signed_value} ({numbers})"
-
-
-def numbers_of(found: ComparisonFound) -> str:
-    """Return the interval and what it rests on: "95 % CI 1.2 to 7.0; 3 seeds, 805 prompts"."""
-    return f"{interval(found.difference)}; {counted(found.num_seeds, 'seed')}, {counted(found.num_prompts, 'prompt')}"
 
 
 def _after_holm(found: ComparisonFound) -> str:
@@ -125,9 +131,27 @@ def length_controlled(found: ComparisonFound) -> list[str]:
     if span.value is None:
         return []
     says = f"At equal length the difference is {signed(span.value)} points ({interval(span)})"
-    if (found.outcome == "gain" and not _is_above(span)) or (found.outcome == "harm" and not _is_below(span)):
+    if _is_gone(found):
         return [f"{says}: without the part of length it cannot be told from none."]
     return [f"{says}."]
+
+
+def all_length_controlled(found: Sequence[ComparisonFound]) -> str:
+    """Say what is left of several differences at equal length, in their order; empty if that is not known of all."""
+    if not found or any(one.length_controlled.value is None for one in found):
+        return ""
+    shown = [f"{signed(one.length_controlled.value)} points ({interval(one.length_controlled)})" for one in found]
+    first, *rest = shown
+    said = listed([first, *(one.replace(_CI, "") for one in rest)])
+    says = f"At equal length, {'this difference is' if not rest else 'these differences are'} {said}"
+    gone = [shown[i].partition(" (")[0] for i, one in enumerate(found) if _is_gone(one)]
+    return f"{says}{f': without the part of length, {listed(gone)} cannot be told from none' if gone else ''}."
+
+
+def _is_gone(found: ComparisonFound) -> bool:
+    """Whether an outcome is no longer there at equal length."""
+    span = found.length_controlled
+    return (found.outcome == "gain" and not _is_above(span)) or (found.outcome == "harm" and not _is_below(span))
 
 
 def matched_clause(rule: Rule, difference: Span, asked: Asked) -> str:
@@ -142,7 +166,7 @@ def matched_clause(rule: Rule, difference: Span, asked: Asked) -> str:
     if _is_above(difference):
         return f"{start}, {asked.what} is {points(difference.value)} ahead of {asked.over} {numbers}"
     if _is_below(difference):
-        return f"{start}, {asked.what} is {points(difference.value)} behind {asked.over} {numbers}"
+        return f"{start}, {asked.what} is behind {asked.over}: {signed(difference.value)} points {numbers}"
     value = f"{signed(difference.value)} points"
     return f"{start}, {asked.what} and {asked.over} cannot be told apart: {value} {numbers}"
 
@@ -153,7 +177,7 @@ def matched_clause(rule: Rule, difference: Span, asked: Asked) -> str:
 def interval(span: Span) -> str:
     """Return "95 % CI -1.2 to 7.0"; an end that is not known says so."""
     low, high = ("unknown" if end is None else number(end) for end in (span.low, span.high))
-    return f"95 % CI {low} to {high}"
+    return f"{_CI}{low} to {high}"
 
 
 def points(value: float | None) -> str:
@@ -188,6 +212,11 @@ def p_words(p_value: float) -> str:
 def counted(num: int, what: str) -> str:
     """Return "1 seed" or "1,805 prompts"."""
     return f"{num:,} {what}{'' if num == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), *parts[-1:]])
 
 
 def capital(text: str) -> str:

@@ -1,0 +1,74 @@
+"""The verdict of a study: no number twice, what it rests on, and the same on a terminal as in study.json."""
+
+from __future__ import annotations
+
+from made_findings import findings
+
+from tutelage.findings import Findings, Span
+from tutelage.study.questions import Question
+from tutelage.study.text import text
+from tutelage.study.verdict import verdict
+from tutelage.study.words import Asked
+
+FED, ALONE, OWN, START = "weak-10+critic-a", "weak-100", "strong-100", "weak-10"
+ASKED = [
+    Question(FED, ALONE, Asked("feedback from C", "SFT on T alone")),
+    Question(OWN, ALONE, Asked("SFT on C's own completions (strong)", "SFT on T alone")),
+    Question(OWN, FED, Asked("SFT on C's own completions (strong)", "SFT on 10 % of T + feedback from C")),
+    Question(FED, START, Asked("feedback from C", "its start, SFT on 10 % of T")),
+]
+
+
+def found(cost_the_same: bool) -> Findings:
+    """Return findings with the comparisons that the paper makes, the third at `prompts` as measured or not."""
+    made, values = findings(), (16.3, 36.1, 19.8, 21.7)
+    one = made.comparisons[0]
+    at = one.matched[0]
+    compared = []
+    for question, value in zip(ASKED, values, strict=True):
+        span = Span(value=value, low=value - 4, high=value + 4)
+        even = Span(value=value - 2, low=value - 6, high=value + 2)
+        matched = span if cost_the_same else Span(value=value - 1, low=value - 5, high=value + 3)
+        compared.append(
+            one.model_copy(
+                update={
+                    "first": question.first,
+                    "second": question.second,
+                    "outcome": "gain",
+                    "difference": span,
+                    "length_controlled": even,
+                    "matched": (at.model_copy(update={"difference": matched}),),
+                    "says": f"{question.asked.question}: {value}.",
+                }
+            )
+        )
+    return made.model_copy(update={"comparisons": tuple(compared)})
+
+
+def test_arms_that_cost_the_same_are_compared_in_one_sentence_and_not_in_two() -> None:
+    assert verdict(found(cost_the_same=True), ASKED) == (
+        "Feedback from C adds 16.3 points (95 % CI 12.3 to 20.3) over SFT on T alone; SFT on C's own completions "
+        "(strong) adds 36.1 points (32.1 to 40.1); at equal prompts, the latter is 19.8 points ahead of the former "
+        "(15.8 to 23.8).",
+        "At equal length, these differences are +14.3 points (95 % CI 10.3 to 18.3), +34.1 points (30.1 to 38.1) and "
+        "+17.8 points (13.8 to 21.8).",
+        "Feedback from C over its start, SFT on 10 % of T: 21.7.",
+    )
+
+
+def test_where_they_do_not_cost_the_same_the_comparison_as_measured_has_a_sentence_of_its_own() -> None:
+    said = verdict(found(cost_the_same=False), ASKED)
+    assert said[0].endswith("at equal prompts, the latter is 18.8 points ahead of the former (14.8 to 22.8).")
+    assert said[1].count("points") == 2
+    assert said[2] == "SFT on C's own completions (strong) over SFT on 10 % of T + feedback from C: 19.8."
+
+
+def test_the_terminal_says_what_points_are_and_keeps_to_the_width_of_a_screen() -> None:
+    made = findings()
+    shown = text(made, [])
+    assert (
+        "(Points are percentage points of the win rate against teacher-3.5, drawn anew, as judge-a judges; 3" in shown
+    )
+    assert "seed 0  seed 1  seed 2" in shown
+    assert max(map(len, shown.splitlines())) <= 110
+    assert all(" ".join(sentence.split()) in " ".join(shown.split()) for sentence in (*made.verdict, *made.warnings))
