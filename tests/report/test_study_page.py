@@ -19,7 +19,7 @@ from tutelage.findings import Missing, Span
 from tutelage.records import Record
 from tutelage.report.page import MAX_CHARACTERS, document
 from tutelage.report.study_page import study_page
-from tutelage.report.study_words import count, dollars, duration, hours, interval, p_value, points
+from tutelage.report.study_words import count, dollars, duration, hours, interval, p_value, points, typeset
 
 
 class Seen(HTMLParser):
@@ -129,7 +129,7 @@ def test_every_tag_that_needs_an_end_has_one(page: str, seen: Seen) -> None:
 
 def test_the_verdict_comes_first_and_what_is_missing_beside_it(page: str, seen: Seen) -> None:
     found = findings()
-    order = [*found.verdict, *found.warnings, "Not finished: 4 runs are missing", "Win rate against"]
+    order = [*map(typeset, found.verdict), *found.warnings, "Not finished: 4 runs are missing", "Win rate against"]
     places = [seen.text.index(text) for text in order]
     assert places == sorted(places)
     assert "weak-5 (weak, 5 %), no run is finished. seeds 0, 1 and 2 at sft: stopped by its user" in seen.text
@@ -168,7 +168,9 @@ def test_every_comparison_is_shown_with_all_that_was_found(page: str) -> None:
     assert len(rows) == len(found)
     for one, row in zip(found, map(unescape, rows), strict=True):
         row = " ".join(row.split())
-        assert row.startswith(f"{one.question} {one.first} against {one.second} {one.says}")
+        assert row.startswith(
+            f"{one.question} {one.first} against {one.second} {points(one.difference.value or 0, True)}"
+        )
         assert f"{points(one.difference.value or 0, signed=True)} {interval(one.difference)}" in row
         assert f"{points(one.length_controlled.value or 0, signed=True)} {interval(one.length_controlled)}" in row
         assert f"{p_value(one.p_value)} Holm {p_value(one.adjusted_p_value)} 500 · {one.num_seeds} 2.4" in row
@@ -196,7 +198,7 @@ def test_an_unknown_price_is_said_and_not_taken_for_nothing() -> None:
     assert arm.cost is not None
     unknown = arm.model_copy(update={"cost": arm.cost.model_copy(update={"critic_dollars": None})})
     text = Seen(study_page(findings(arms=(unknown,), total_dollars=None), FIGURES)).text
-    assert "Paid for the whole study, shared stages once: unknown, as a price is ." in text
+    assert "Paid for the whole study, shared stages once: unknown (so is a price) ." in text
     assert "$0.30 unknown price $0.35" in text
 
 
@@ -233,14 +235,14 @@ def test_a_study_of_which_nothing_is_finished_says_so_and_shows_no_number() -> N
     assert "there is no verdict" in page
     assert "no run is finished" in page
     assert not re.search(r"None|\bnan\b|<table[^>]*><caption[^>]*></caption>", page)
-    for left_out in ("Comparisons", "Scaling", "Judges", "Sampled comparisons", "The strong teacher"):
+    for left_out in ("Comparisons", "Scaling", "Judges", "Sampled pairs", "The strong teacher"):
         assert f"<h2>{left_out}</h2>" not in page
 
 
 def test_one_judge_and_one_seed_are_not_told_apart_from_others() -> None:
     one = [c.model_copy(update={"seed_deviation": None}) for c in findings().comparisons if c.judge == "judge-a"]
     page = study_page(findings(judges=("judge-a",), seeds=(0,), comparisons=tuple(one)), FIGURES)
-    assert "In the eyes of" not in page
+    assert "Judge: " not in page
     assert "judge: judge-a · seed: 0 ·" in page
     assert "one seed<small>prompts 41.0</small>" in page
 

@@ -100,8 +100,8 @@ def test_published_and_yours_stand_in_panels_of_their_own(beside: tuple[Path, st
     _, _, drawn = beside
     for name, figure in drawn.items():
         titles = [axes.get_title(loc="left") for axes in figure.axes]
-        assert titles[0].startswith("published, in the eyes of"), name
-        assert titles[1] == "yours: miniature, in the eyes of judge-a"
+        assert titles[0].startswith("published; judge: "), name
+        assert titles[1] == "yours: miniature; judge: judge-a"
         note = " ".join(figure.texts[-1].get_text().split())
         assert WARNING in note
         assert "Sharma et al. 2024, arXiv 2402.12366" in note

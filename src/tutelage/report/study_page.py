@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tutelage.findings import ArmFound, Findings
 from tutelage.report import study_reasons, study_results, study_sources, tables
 from tutelage.report.page import document, text
-from tutelage.report.study_words import RULES, listed, moment, points, road
+from tutelage.report.study_words import RULES, listed, moment, road, typeset
 
 _STYLE = """\
 :root{--good:#22663f;--bad:#a1302a;--mark:#fdf1d7}
@@ -28,7 +28,7 @@ nav a{text-decoration:none;display:inline-block;padding:.2rem 0}nav a:hover{text
 .top>div,.missing{padding:1.1rem 1.3rem;border-radius:.6rem;background:var(--card)}
 .top>div:only-child{grid-column:1/-1}
 .verdict{border-left:4px solid var(--dot)}.verdict p{margin:.7rem 0 0;line-height:1.5}
-.verdict p:first-child{margin:0;font-size:1.15rem;line-height:1.45}
+.verdict p:first-child{margin:0;font-size:1.15rem;line-height:1.45}.verdict p.soft{font-size:.9rem}
 .top h3,.missing h3{margin:0 0 .4rem;font-size:1rem}.top ul,.missing ul{margin:.3rem 0 0;padding-left:1.1rem}
 .top li,.missing li{margin:.35rem 0}.warnings{border-left:4px solid var(--b)}.warnings ul{font-size:.93rem}
 .missing{margin-top:1rem;border-left:4px solid var(--bad)}
@@ -51,10 +51,10 @@ h3,h4,summary{break-after:avoid}nav{display:none}.top>div,.missing{border:1px so
 """
 
 _FIGURES = {
-    "win_rates": ("Win rates", "As in the paper’s Figure 2."),
+    "win_rates": ("Win rates", "As Figure 2 of the paper is."),
     "differences": ("Comparisons", ""),
-    "scaling": ("Scaling", "As in the paper’s Figure 3."),
-    "strong_teacher": ("The strong teacher", "As in the paper’s Figure 5."),
+    "scaling": ("Scaling", "As Figure 3 of the paper is."),
+    "strong_teacher": ("The strong teacher", "As Figure 5 of the paper is."),
     "training": ("Training", ""),
     "lengths": ("Lengths", ""),
     "confidence": ("Confidence", ""),
@@ -65,6 +65,12 @@ _FIGURES = {
 _APPENDIX = (
     "<p class=soft>The paper’s synthetic experiment, its Section 5, to play with: when does feedback do more for a "
     "weak student than SFT on a strong teacher? It is no part of what this study found.</p>"
+)
+
+
+_PAPER = (
+    "The paper: Sharma et al. 2024, A Critical Evaluation of AI Feedback for Aligning Large Language Models, "
+    "arXiv 2402.12366."
 )
 
 
@@ -81,14 +87,14 @@ def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[s
     drawn = _Figures(figures)
     sections = [
         ("verdict", "The verdict", _verdict(findings)),
-        ("win-rates", "Win rates", drawn.take("win_rates") + study_results.win_rates(findings)),
         ("comparisons", "Comparisons", drawn.take("differences") + _comparisons(findings)),
+        ("win-rates", "Win rates", drawn.take("win_rates") + study_results.win_rates(findings)),
         ("scaling", "Scaling", drawn.take("scaling") + study_results.curves(findings)),
         ("strong-teacher", "The strong teacher", drawn.take("strong_teacher")),
         ("why", "Why", _why(findings, drawn)),
         ("judges", "Judges", drawn.take("matrix") + study_reasons.matrix(findings) + study_reasons.judges(findings)),
         ("cost", "Cost", study_reasons.costs(findings)),
-        ("pairs", "Sampled comparisons", _pairs(findings)),
+        ("pairs", "Sampled pairs", _pairs(findings)),
         ("provenance", "Provenance", study_sources.provenance(findings)),
         ("appendix", "Appendix: the bandit", _APPENDIX + appendix[0] if appendix else ""),
     ]
@@ -101,7 +107,7 @@ def study_page(findings: Findings, figures: Mapping[str, str], appendix: tuple[s
         f"<header><h1>{text(title)}</h1><p class=soft>{_about(findings)}</p>"
         f'<nav aria-label="Contents"><ol>{contents}</ol></nav></header>\n<main>',
         *(f"<section id={place}><h2>{name}</h2>\n{html}</section>" for place, name, html in sections),
-        f"</main>\n<footer class=soft>Made {made}.</footer>",
+        f"</main>\n<footer class=soft><p>Made {made}.</p><p>{_PAPER}</p></footer>",
     ]
     return document(title, body, tables.STYLE + _STYLE, [appendix[1]] if appendix else [])
 
@@ -115,16 +121,18 @@ def _about(findings: Findings) -> str:
         f"Baseline: {findings.baseline}",
         f"{'judge' if len(judges) == 1 else 'judges'}: {listed(judges)}",
         f"{'seed' if len(seeds) == 1 else 'seeds'}: {listed(seeds)}",
-        f"{findings.num_prompts:,} prompts",
-        f"a difference under {points(findings.margin)} points counts as no gain",
+        f"{findings.num_prompts:,} prompts to evaluate on",
         f"arms made equal in {RULES[findings.match]}",
     )
     return text(" · ".join(said))
 
 
 def _verdict(findings: Findings) -> str:
-    said = "".join(f"<p>{text(sentence)}</p>" for sentence in findings.verdict)
-    warnings = "".join(f"<li>{text(warning)}</li>" for warning in findings.warnings)
+    said = "".join(f"<p>{text(typeset(sentence))}</p>" for sentence in findings.verdict)
+    warnings = "".join(f"<li>{text(typeset(warning))}</li>" for warning in findings.warnings)
+    if said:
+        points = "Points are percentage points of the win rate"
+        said += f"<p class=soft>{points} against {text(findings.baseline)}, as {text(findings.judges[0])} judges.</p>"
     beside = f"<div class=warnings><h3>Warnings</h3><ul>{warnings}</ul></div>" if warnings else ""
     said = said or "<p>No comparison has what it needs yet, so there is no verdict.</p>"
     return f"<div class=top><div class=verdict>{said}</div>{beside}</div>{_missing(findings)}"
@@ -164,7 +172,8 @@ def _missing_of(arm: ArmFound) -> str:
 
 def _comparisons(findings: Findings) -> str:
     matched = study_results.matched(findings)
-    return study_results.comparisons(findings) + (f"<h3>At equal cost</h3>{matched}" if matched else "")
+    at_equal_cost = f"<h3>At equal cost</h3>{matched}" if matched else ""
+    return study_results.comparisons(findings) + study_results.reading(findings) + at_equal_cost
 
 
 def _why(findings: Findings, drawn: _Figures) -> str:
@@ -175,6 +184,7 @@ def _why(findings: Findings, drawn: _Figures) -> str:
         drawn.take("lengths"),
         drawn.take("confidence"),
         _folded("The confidence as a table", confidence),
+        study_reasons.unsure(findings),
         study_reasons.why(findings),
     ]
     return "".join(parts)

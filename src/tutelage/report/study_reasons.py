@@ -7,7 +7,7 @@ from itertools import groupby
 from tutelage.findings import ArmFound, Findings, MatrixCell, Span, Why
 from tutelage.report.page import text
 from tutelage.report.study_results import arm_name
-from tutelage.report.study_words import count, dollars, duration, hours, interval, percent, points
+from tutelage.report.study_words import count, dollars, duration, hours, interval, listed, percent, points
 from tutelage.report.tables import Column, Row, small, soft, span, table
 
 # ---- why --------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ def why(findings: Findings) -> str:
             [
                 span(arm.on_policy),
                 span(arm.label_noise),
-                *(span(arm.agreement[j]) if j in arm.agreement else soft("–") for j in findings.judges),
+                *(_agreement(arm, judge) for judge in findings.judges),
                 _change(arm.words_before, arm.words_after),
                 _change(arm.ended_before, arm.ended_after),
             ],
@@ -42,6 +42,11 @@ def why(findings: Findings) -> str:
         "critic’s side, where both decide. Words and ended: of the completions, before and after the feedback."
     )
     return table("why", caption, columns, [("", rows)])
+
+
+def _agreement(arm: Why, judge: str) -> str:
+    found = arm.agreement.get(judge)
+    return _with_count(found, "pairs") if found else soft("–")
 
 
 def _change(before: Span, after: Span) -> str:
@@ -64,9 +69,14 @@ def confidence(findings: Findings) -> str:
         for arm in findings.why
     ]
     caption = "The critic’s preferences that the trained policy’s implicit reward shares, by the critic’s confidence."
-    shown = table("confidence", caption, columns, groups)
-    untold = "".join(f"<li>{text(a.arm)}: {text(a.confidence_note)}</li>" for a in findings.why if a.confidence_note)
-    return shown + (f'<ul class="soft plain">{untold}</ul>' if untold else "")
+    return table("confidence", caption, columns, groups)
+
+
+def unsure(findings: Findings) -> str:
+    """Return of which arms it is not known how sure their critic was, and why."""
+    notes = dict.fromkeys(arm.confidence_note for arm in findings.why if arm.confidence_note)
+    said = [(note, listed([arm.arm for arm in findings.why if arm.confidence_note == note])) for note in notes]
+    return "".join(f"<p class=soft>Accuracy by confidence, {text(a)}: {text(note)}.</p>" for note, a in said)
 
 
 def training(findings: Findings) -> str:
@@ -107,7 +117,7 @@ def matrix(findings: Findings) -> str:
     family = {cell.judge: cell.judge_family for cell in findings.matrix}
     columns = (
         Column("Critic"),
-        *(Column(f"Gain in the eyes of {_with_family(judge, family.get(judge))}") for judge in findings.judges),
+        *(Column(f"Gain, judge {_with_family(judge, family.get(judge))}") for judge in findings.judges),
     )
     rows = []
     for critic, cells in groupby(sorted(findings.matrix, key=lambda c: c.critic), key=lambda c: c.critic):
@@ -116,9 +126,9 @@ def matrix(findings: Findings) -> str:
         shown = ["".join(map(_gain, found)) or soft("–") for found in by_judge]
         rows.append(Row(text(critic) + small(of_critic[0].critic_family or "family unknown"), shown))
     caption = (
-        "Points that a critic’s feedback adds over the same arm before it, with 95 % intervals. Own taste: how "
-        "much more this judge sees than the others; above 0, it likes what this critic likes. Critics and judges of "
-        "one family, or of the same model, are named as such."
+        "Points that a critic’s feedback adds over the same arm before it, with 95 % intervals. Own taste: how much "
+        "more gain this judge sees than the others; an interval above 0 says that it shares a taste with the critic, "
+        "or sees what they do not. Critics and judges of one family, or of the same model, are named as such."
     )
     return table("matrix", caption, columns, [("", rows)])
 
@@ -151,21 +161,24 @@ def judges(findings: Findings) -> str:
             text(judge.judge),
             [
                 text(judge.model),
-                *map(_with_count, (judge.first_wins, judge.flips, judge.longer_wins, judge.unreadable)),
+                *(
+                    _with_count(each, "prompts")
+                    for each in (judge.first_wins, judge.flips, judge.longer_wins, judge.unreadable)
+                ),
             ],
         )
         for judge in findings.judged
     ]
     caption = (
-        "How the judges behaved on the pairs of this study; they were asked nothing for it. Without a position bias "
-        "the completion shown first wins 50 %. Flips: pairs whose verdict changes with the order. The longer one may "
-        "be the better one, too."
+        "How the judges behaved on the pairs of this study; they were asked nothing more for it. Every prompt counts "
+        "once, as the mean of its pairs. Without a position bias the completion shown first wins 50 %. Flips: pairs "
+        "whose verdict changes with the order. Longer wins: the longer one may be the better one, too."
     )
     return table("judges", caption, columns, [("", rows)])
 
 
-def _with_count(value: Span) -> str:
-    return span(value) + (small(f"of {value.num:,}") if value.num else "")
+def _with_count(value: Span, what: str) -> str:
+    return span(value) + (small(f"of {value.num:,} {what}") if value.num else "")
 
 
 # ---- cost -------------------------------------------------------------------------------------------
@@ -185,11 +198,12 @@ def costs(findings: Findings) -> str:
         Column("Device-hours"),
     )
     caption = (
-        "What one training run of an arm took, mean over its seeds, as if it stood alone: shared stages count for "
-        "every arm, and dollars are those of its rows, whoever paid."
+        "What one training run of an arm takes if it stands alone, mean over its seeds: shared stages count for "
+        "every arm. Dollars are what its rows cost at the recipe’s prices, whether or not this study paid for them: "
+        "replies that were there already, and models in this process, cost it nothing."
     )
     rows = [Row(arm_name(findings, arm), _cost(arm)) for arm in findings.arms]
-    paid = "unknown, as a price is" if findings.total_dollars is None else dollars(findings.total_dollars)
+    paid = "unknown (so is a price)" if findings.total_dollars is None else dollars(findings.total_dollars)
     total = (
         f"<p>Paid for the whole study, shared stages once: <b class=nw>{paid}</b>. "
         f"Time of its stages together: <b class=nw>{duration(findings.total_seconds)}</b>.</p>"

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from tutelage.findings import ArmFound, ComparisonFound, Findings, Matched, Outcome, Rate
 from tutelage.report.page import text
-from tutelage.report.study_words import FEEDBACK, RULES, cost, count, enough, p_value, percent, points
+from tutelage.report.study_words import (
+    FEEDBACK,
+    RULES,
+    cost,
+    count,
+    enough,
+    p_value,
+    percent,
+    points,
+    typeset,
+)
 from tutelage.report.tables import Column, Groups, Row, small, soft, span, table
 
 _SIGNS: dict[Outcome, str] = {"gain": "▲", "harm": "▼", "no gain": "=", "cannot tell": "?"}
 
 
-def in_the_eyes_of(findings: Findings, judge: str) -> str:
+def heading_of(findings: Findings, judge: str) -> str:
     """Return a heading; with one judge there is nothing to tell apart."""
     if len(findings.judges) < 2:
         return ""
     first = ", whose comparisons are the verdict" if judge == findings.judges[0] else ""
-    return f"In the eyes of {text(judge)}{first}"
+    return f"Judge: {text(judge)}{first}"
 
 
 def badge(outcome: Outcome) -> str:
@@ -43,7 +53,7 @@ def win_rates(findings: Findings) -> str:
         Column("Unreadable · missing"),
     )
     groups = [
-        (in_the_eyes_of(findings, judge), [_win_rate(findings, arm, judge) for arm in findings.arms])
+        (heading_of(findings, judge), [_win_rate(findings, arm, judge) for arm in findings.arms])
         for judge in findings.judges
     ]
     caption = (
@@ -102,31 +112,61 @@ def comparisons(findings: Findings) -> str:
         Column("Outcome", False),
     )
     groups = [
-        (in_the_eyes_of(findings, judge), [_comparison(c) for c in findings.comparisons if c.judge == judge])
+        (heading_of(findings, judge), [_comparison(c) for c in findings.comparisons if c.judge == judge])
         for judge in findings.judges
     ]
-    caption = (
-        "Differences of win rates, paired by prompt, with 95 % intervals over prompts and seeds. A difference under "
-        f"{points(findings.margin)} points counts as no gain. The p-value is that of no difference; below it, after "
-        "Holm: corrected for all questions of this judge. Deviation: standard deviation of the difference between "
-        "training runs, and below it between prompts."
-    )
+    caption = "Win rate of the first arm minus that of the second, with 95 % intervals. How to read it stands below."
     return table("comparisons", caption, columns, groups)
+
+
+def reading(findings: Findings) -> str:
+    """Return how the numbers of the comparisons are read, and how an outcome comes about."""
+    if not findings.comparisons:
+        return ""
+    margin = f"{findings.margin:g} {'point' if findings.margin == 1 else 'points'}"
+    num = max(sum(c.judge == judge for c in findings.comparisons) for judge in findings.judges)
+    runs = " and other training runs" if len(findings.seeds) > 1 else "; of other training runs one seed says nothing"
+    said = {
+        "Difference": "in percentage points, paired: the same prompts and seeds for both arms. A prompt without a "
+        "readable verdict in one of the runs is left out.",
+        "Interval": f"of studies repeated with other prompts of the same kind{runs}, 95 % would have the true "
+        "difference inside theirs. It is that of one comparison, not corrected for there being several.",
+        "p-value": "how often so large a difference would come up if there were none; below it after Holm’s "
+        f"correction, which keeps the chance of any false gain or harm among a judge’s {num} comparisons under 5 %.",
+        "Gain, harm": "the corrected p-value is under 0.05, and the interval leaves out 0.",
+        "No gain": f"the whole interval lies below {margin}, the smallest gain of interest (margin in the recipe): "
+        "a gain of so much is excluded.",
+        "Cannot tell": "neither: the data leave open whether there is a gain. It does not say that there is none.",
+        "At equal length": "what is left without the part of the score that goes with length, as fitted to all runs. "
+        "Where longer completions say more, that merit is taken away too.",
+        "Deviation": "standard deviation of the difference, in points: between training runs, beyond what prompts "
+        "alone explain (so that it can be 0.0), and below it between prompts.",
+    }
+    items = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in said.items())
+    return f"<h3>How to read it</h3><ul class=plain>{items}</ul>"
 
 
 def _comparison(found: ComparisonFound) -> Row:
     seeds = "one seed" if found.seed_deviation is None else points(found.seed_deviation)
     return Row(
-        f"{text(found.question)}{small(f'{found.first} against {found.second}')}{small(found.says)}",
+        f"{text(typeset(found.question))}{small(f'{found.first} against {found.second}')}",
         [
             span(found.difference, is_difference=True),
             span(found.length_controlled, is_difference=True),
             f"{p_value(found.p_value)}{small(f'Holm {p_value(found.adjusted_p_value)}')}",
             f"{found.num_prompts:,} · {found.num_seeds}",
             f"{seeds}{small(f'prompts {points(found.prompt_deviation)}')}",
-            badge(found.outcome) + small(enough(found)),
+            badge(found.outcome) + small(_beside(found)),
         ],
     )
+
+
+def _beside(found: ComparisonFound) -> str:
+    """Return what must be said beside an outcome: why it is not another one, and what would tell."""
+    span = found.difference
+    leaves_out_0 = (span.low is not None and span.low > 0) or (span.high is not None and span.high < 0)
+    only_holm = leaves_out_0 and found.outcome in ("cannot tell", "no gain")
+    return "; ".join(filter(None, ("told alone, not after Holm" if only_holm else "", enough(found))))
 
 
 def matched(findings: Findings) -> str:
@@ -135,7 +175,7 @@ def matched(findings: Findings) -> str:
     for i, judge in enumerate(findings.judges):
         groups: Groups = [
             (
-                f"{text(c.question)}{small(f'{c.first} against {c.second}')}",
+                f"{text(typeset(c.question))}{small(f'{c.first} against {c.second}')}",
                 [_matched(findings, m) for m in c.matched],
             )
             for c in findings.comparisons
@@ -143,7 +183,7 @@ def matched(findings: Findings) -> str:
         ]
         shown = _matched_table(findings, i, groups)
         if shown and i:
-            shown = f"<details><summary>In the eyes of {text(judge)}</summary>{shown}</details>"
+            shown = f"<details><summary>The same, judge: {text(judge)}</summary>{shown}</details>"
         parts.append(shown)
     return "".join(parts)
 
@@ -151,22 +191,24 @@ def matched(findings: Findings) -> str:
 def _matched_table(findings: Findings, number: int, groups: Groups) -> str:
     columns = (
         Column("Made equal in"),
-        Column("First took"),
-        Column("Second took"),
-        Column("Second put at"),
+        Column("The first took"),
+        Column("The second took"),
+        Column("SFT alone put at"),
         Column("Difference, points"),
-        Column("In words", False),
+        Column("How it is known", False),
     )
+    judge = f" Judge: {text(findings.judges[number])}." if len(findings.judges) > 1 else ""
     caption = (
-        "The same comparisons with the second arm put where it costs as much as the first, on the scaling curve of "
-        f"its teacher: the part of the prompts it would be taught. The recipe's rule is {RULES[findings.match]}"
-        f"{f'; the judge: {text(findings.judges[number])}' if len(findings.judges) > 1 else ''}."
+        "The arm that is SFT alone is moved along the scaling curve of its teacher to where it costs as much as the "
+        "arm with feedback: “put at” is the part of the prompts that it is then taught. Beyond the curve nothing is "
+        f"said.{judge}"
     )
     return table(f"matched-{number}", caption, columns, groups)
 
 
 def _matched(findings: Findings, found: Matched) -> Row:
-    name = RULES[found.rule]
+    name, difference = RULES[found.rule], found.difference
+    unknown, part = difference.value is None, found.fraction
     if found.rule == findings.match:
         name = f"<mark>{name}</mark><small>the recipe’s rule</small>"
     return Row(
@@ -174,9 +216,9 @@ def _matched(findings: Findings, found: Matched) -> Row:
         [
             cost(found.first_at, found.rule),
             cost(found.second_at, found.rule),
-            soft("–") if found.fraction is None else percent(found.fraction),
-            span(found.difference, is_difference=True),
-            text(found.says),
+            soft("–") if part is None else soft("beyond") if part > 1 else percent(part),
+            soft("–") if unknown else span(difference.model_copy(update={"note": ""}), is_difference=True),
+            text(difference.note) or soft("–"),
         ],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 from tutelage.findings import Findings, Shown, Source
@@ -60,13 +61,15 @@ def provenance(findings: Findings) -> str:
 
 def _how(findings: Findings) -> str:
     example = findings.shown[0].prompt_id if findings.shown else "<id>"
+    folder = findings.recipe.get("artifacts", "artifacts")
+    place = "" if folder == "artifacts" else f" artifacts={shlex.quote(str(folder))}"
     return (
         "<ul><li>To reproduce it: save the recipe below as <code>recipe.yaml</code> and run "
         "<code>tutelage study recipe.yaml</code> with the versions above. Stages that are finished are found "
         "again by their fingerprint. An API may say something else the next time; training on the same rows gives "
         "the same weights on the same hardware.</li>"
         "<li>To follow one prompt through every artifact: "
-        f"<code>tutelage trace {text(example)}</code>.</li>"
+        f"<code>tutelage trace {text(example)}{text(place)}</code>.</li>"
         "<li>All numbers of this page, unrounded: <code>study.json</code>, beside it.</li></ul>"
     )
 

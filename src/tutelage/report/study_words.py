@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tutelage.findings import ArmFound, ComparisonFound, Feedback, Rule, Span
 
 UNKNOWN = "unknown"
@@ -9,7 +11,7 @@ FEEDBACK: dict[Feedback, str] = {
     "none": "none",
     "dpo": "DPO",
     "best_of_n": "best of n",
-    "shuffled": "DPO, labels shuffled",
+    "shuffled": "DPO, random labels",
 }
 RULES: dict[Rule, str] = {"prompts": "prompts", "dollars": "API dollars", "tokens": "training tokens"}
 
@@ -82,6 +84,12 @@ def hours(value: float) -> str:
 def p_value(value: float) -> str:
     """Return a p-value with three digits after the point."""
     return "under 0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def typeset(said: str) -> str:
+    """Return a sentence that was written for a terminal as it is printed: with a real minus and apostrophe."""
+    minus = re.sub(r"(?<![^\s(])-(?=\d)", "\N{MINUS SIGN}", said)
+    return re.sub(r"(?<=[A-Za-z])'(?=[a-z]?(?![\w']))", "\N{RIGHT SINGLE QUOTATION MARK}", minus)
 
 
 def listed(parts: list[str]) -> str:

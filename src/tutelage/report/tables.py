@@ -19,8 +19,8 @@ table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 .data th,.data td{padding:.5rem .8rem .5rem 0}.data :is(th,td):last-child{padding-right:.2rem}
 .data thead th{vertical-align:bottom;line-height:1.25;font-size:.92em}
 .data tbody th[scope=row]{min-width:10rem;overflow-wrap:anywhere}
-.data td.t{min-width:6.3rem;overflow-wrap:anywhere}.data td.n,.data thead th.n{text-align:right}
-.data td.n{white-space:nowrap}.data td.n .note{white-space:normal;min-width:7rem}
+.data td.t{min-width:7.6rem;overflow-wrap:anywhere}.data td.n,.data thead th.n{text-align:right}
+.data td.n{white-space:nowrap}.data td.n .note{white-space:normal;min-width:7rem;max-width:14rem;margin-left:auto}
 .data td small{display:block;font-size:.91em}.data td.n small small{display:block}
 .data b{font-weight:600}.data tbody th small{margin-top:.15rem;font-size:.91em;line-height:1.35}
 .data tbody th.group{padding-top:1.3rem;border-bottom:1px solid var(--soft);overflow-wrap:anywhere}
@@ -32,7 +32,8 @@ table.data{margin:.4rem 0 1.2rem;font-size:.9rem;line-height:1.4}
 padding:.6rem 0;border-bottom:1px solid var(--line)}.data tbody th{grid-column:1/-1}
 .data tbody :is(th,td){border:0;padding:.12rem 0;text-align:left}
 .data tbody th.group{padding:1rem 0 .2rem;border:0}
-.data td{display:flex;gap:.8rem}.data td.n{text-align:left;white-space:normal}
+.data td{display:flex;gap:.8rem}
+.data td.n{text-align:left;white-space:normal}.data td.n .note{max-width:none;margin:0}
 .data td::before{content:attr(data-is);flex:0 0 8.5rem;color:var(--soft);font-size:.85rem}
 .data td>div{flex:1;min-width:0}.data td small.between{display:inline;margin-left:.6em}
 }

@@ -79,8 +79,9 @@ def _place(target: float, known: Sequence[tuple[float, Point]]) -> tuple[float, 
         return fraction, [], f"below {first.arm}, the smallest that was measured"
     if target > highest:
         fraction = last.fraction * target / highest
-        beyond = "more than there are" if fraction > 1 else f"above {last.arm}, the largest that was measured"
-        return fraction, [], beyond
+        times = f"{fraction:.1f}" if fraction < 10 else f"{fraction:,.0f}"
+        beyond = f"it would take {times} times the prompts that there are"
+        return fraction, [], beyond if fraction > 1 else f"above {last.arm}, the largest that was measured"
     upper = next(place for place, (cost, _) in enumerate(known) if cost > target)
     (below, one), (above, other) = known[upper - 1], known[upper]
     weight = math.log(target / below) / math.log(above / below)

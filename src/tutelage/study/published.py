@@ -147,7 +147,8 @@ def _figure(name: str, figure: PublishedFigure, cite: str, found: Findings | Non
     groups = _yours_groups(name, found) if found else ()
     if found and groups:
         panels.append(Panel(_yours(found), groups))
-        key += [(f"yours: {called}", colour) for called, colour in teacher_key(found)]
+        shown = {row.colour for _, rows in groups for row in rows}
+        key += [(f"yours: {called}", colour) for called, colour in teacher_key(found) if colour in shown]
     return bars(panels, title, "win rate (%)", note, key), _said(found, len(panels) > 1)
 
 
@@ -158,7 +159,7 @@ def _yours_groups(name: str, found: Findings) -> tuple[tuple[str, tuple[Row, ...
 
 
 def _yours(found: Findings) -> str:
-    return f"yours: {found.name}, in the eyes of {found.judges[0]}"
+    return f"yours: {found.name}; judge: {found.judges[0]}"
 
 
 def _said(found: Findings | None, is_drawn: bool) -> str:
@@ -188,7 +189,7 @@ def _published_bars(figure: PublishedFigure, colours: dict[str, str]) -> Panel:
                 ),
             )
         )
-    return Panel(f"published, in the eyes of {figure.judge}", tuple(groups))
+    return Panel(f"published; judge: {figure.judge}", tuple(groups))
 
 
 def _published_curves(figure: PublishedFigure) -> Plot:
@@ -205,4 +206,4 @@ def _published_curves(figure: PublishedFigure) -> Plot:
         for group in figure.numbers
     )
     ticks = tuple((100 * row.fraction, f"{100 * row.fraction:g} %") for row in figure.rows)
-    return Plot("share of the prompts taught", series, ticks, f"published, in the eyes of {figure.judge}")
+    return Plot("share of the prompts taught", series, ticks, f"published; judge: {figure.judge}")

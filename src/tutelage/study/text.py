@@ -32,7 +32,7 @@ def _arms(found: Findings) -> list[str]:
     width = max(len(arm.name) for arm in found.arms)
     by_seed = "  ".join(f"{_seed(seed):>6}" for seed in found.seeds)
     lines = [
-        "Win rates in %, with 95 % intervals; mean words of a completion; dollars that one run's training data costs:",
+        "Win rates in %, with 95 % intervals; words of a completion, mean; dollars of one run's training data:",
         f"{'arm':{width}}  win rate  interval         {by_seed}  words   dollars",
     ]
     return [*lines, *(_row(found, arm, width) for arm in found.arms)]

@@ -159,7 +159,7 @@ def win_rates(findings: Findings) -> Figure | None:
     """Draw every arm's win rate, grouped by student, one panel for each judge."""
     if not any(arm.rates for arm in findings.arms):
         return None
-    panels = [Panel(f"in the eyes of {judge}", win_rate_groups(findings, judge)) for judge in findings.judges]
+    panels = [Panel(f"judge: {judge}", win_rate_groups(findings, judge)) for judge in findings.judges]
     return bars(panels, "Win rates", "win rate (%)", reading(findings), teacher_key(findings))
 
 
@@ -176,8 +176,8 @@ def win_rate_groups(findings: Findings, judge: str) -> tuple[Group, ...]:
 
 
 def strong_teacher(findings: Findings) -> Figure | None:
-    """Draw what feedback adds to SFT on a part, beside SFT on all of the same teacher: the paper's Figure 5."""
-    panels = [Panel(f"in the eyes of {judge}", strong_groups(findings, judge)) for judge in findings.judges]
+    """Draw what feedback adds to SFT on a part of a strong teacher, beside SFT on all of it: the paper's Figure 5."""
+    panels = [Panel(f"judge: {judge}", strong_groups(findings, judge)) for judge in findings.judges]
     if not any(panel.groups for panel in panels):
         return None
     title = "Feedback on a part, or the same teacher's completions for all"
@@ -185,9 +185,14 @@ def strong_teacher(findings: Findings) -> Figure | None:
 
 
 def strong_groups(findings: Findings, judge: str) -> tuple[Group, ...]:
-    """Return for each student and teacher the arms with feedback that have a start, and SFT alone on the most."""
+    """Return for each student and strong teacher the arms with feedback that have a start, and SFT alone on the most.
+
+    Of several teachers the first of the recipe is the weakest, and no strong one.
+    """
+    teachers = list(findings.recipe.get("teachers", dict.fromkeys(arm.teacher for arm in findings.arms)))
+    weakest = teachers[0] if len(teachers) > 1 else None
     groups = []
-    for model, teacher in dict.fromkeys((arm.model, arm.teacher) for arm in findings.arms):
+    for model, teacher in dict.fromkeys((arm.model, arm.teacher) for arm in findings.arms if arm.teacher != weakest):
         mine = [arm for arm in findings.arms if (arm.model, arm.teacher) == (model, teacher) and arm.rates]
         known = {arm.name for arm in mine}
         fed = [arm for arm in mine if arm.feedback == "dpo" and arm.start in known]
@@ -220,7 +225,7 @@ def reading(findings: Findings) -> str:
     fed = any(arm.feedback != "none" for arm in findings.arms)
     return (
         f"Bars: share of prompts won against {findings.baseline}; a tie is half a win; at 50 the two are level. "
-        + "Hatched: what was added to SFT; dotted: what was taken away. " * fed
+        + "Hatched: what training on feedback added to SFT; dotted: what it took away. " * fed
         + "Lines: 95 % intervals. "
         + ("Dots: single training runs." if len(findings.seeds) > 1 else "One training run for each arm.")
     )

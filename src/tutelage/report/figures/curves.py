@@ -260,9 +260,9 @@ def _alt(rows: Sequence[Sequence[Plot]], title: str) -> str:
 
 _NOTE = (
     "Lines: SFT alone on a part of a teacher's completions. Upright lines: 95 % intervals. "
-    "Each arm has the same height in every panel. "
+    "Each arm has the same height in every panel. Costs that lie far apart are on a logarithmic scale. "
 )
-_ARMS = "Open marks: arms with feedback, at all they learnt from. "
+_ARMS = "Open marks: arms with feedback, at all they learnt from; those at one place are drawn beside each other. "
 
 
 def scaling(findings: Findings) -> Figure | None:
@@ -273,7 +273,7 @@ def scaling(findings: Findings) -> Figure | None:
     for judge in findings.judges:
         plots = [plot for rule in RULES if (plot := plot_of(findings, judge, rule)).has_curve and plot.has_width]
         if plots:
-            rows.append([replace(plots[0], title=f"in the eyes of {judge}"), *plots[1:]])
+            rows.append([replace(plots[0], title=f"judge: {judge}"), *plots[1:]])
     if not rows:
         return None
     title = "SFT scaling, and the arms with feedback beside it"

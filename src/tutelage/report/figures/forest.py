@@ -27,7 +27,7 @@ from tutelage.report.figures.style import (
 OUTCOMES: dict[Outcome, str] = {"gain": D, "harm": B, "no gain": C, "cannot tell": C}
 _NOTE = (
     "Filled: the difference as judged; hollow, below it: at equal length. Lines: 95 % intervals. "
-    "Band: less than {margin:g} points either way, which counts as no gain. {runs}"
+    "Band: {margin:g} points either way, the smallest gain of interest. {runs}"
 )
 _TALL = 0.52
 """Inches a comparison takes."""
@@ -41,7 +41,7 @@ def differences(findings: Findings) -> Figure | None:
     panels = [(judge, found) for judge, found in asked if found]
     if not panels:
         return None
-    several = "They hold for other prompts of the same kind and for other training runs."
+    several = "Intervals hold for other prompts of the same kind and for other training runs."
     note = _NOTE.format(margin=findings.margin, runs=several if len(findings.seeds) > 1 else "One training run each.")
     height = sum(0.75 + _TALL * len(found) for _, found in panels)
     figure = new_figure(9.0, height, "What each comparison found", _alt(panels[0][1]), note)
@@ -49,7 +49,7 @@ def differences(findings: Findings) -> Figure | None:
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
     reach = _reach([c for _, found in panels for c in found], findings.margin)
     for axes, (judge, found) in zip(all_axes, panels, strict=True):
-        axes.set_title(wrapped(f"in the eyes of {judge}", 80, 1))
+        axes.set_title(wrapped(f"judge: {judge}", 80, 1))
         axes.set_xlim(*reach)
         _panel(axes, found, findings.margin)
     all_axes[-1].set_xlabel("difference in win rate (points): the first arm minus the second")

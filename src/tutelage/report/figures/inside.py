@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from tutelage.findings import Findings, Span, TrainingCurve, Why
 from tutelage.report.figures.style import (
     INK,
-    LINE,
     PAGE,
     SOFT,
     A,
@@ -45,7 +44,9 @@ def training(findings: Findings) -> Figure | None:
         0.35 + 1.75 * len(shown),
         "Inside the feedback training",
         f"Training curves of {', '.join(why.arm for why in shown)}: {', '.join(title for title, _ in panels)}.",
-        "Thin: one training run each; thick: their mean. The log-probability is summed over a completion's tokens.",
+        "Thin: one training run each; thick: their mean. The log-probability, in nats, is summed over a completion's "
+        "tokens. All are of the batch that is trained on: from the second epoch on, of pairs seen before. At the "
+        "first step the policy is still its reference: no reward is above the other, and the accuracy is 0.",
     )
     num_lines = sum(len(why.curves) + 1 for why in shown) * sum(len(lines) for _, lines in panels)
     most = min(max(MOST_POINTS // num_lines, 10), 100)
@@ -110,7 +111,7 @@ def lengths(findings: Findings) -> Figure | None:
         0.85 + 0.42 * len(shown),
         "Length and endings, before the feedback and after it",
         "Lengths of completions. " + "; ".join(said[:12]),
-        "Hollow: before the feedback; filled: after it. Lines: 95 % intervals.",
+        "Hollow: before the feedback; filled, below it: after it. Lines: 95 % intervals.",
     )
     both = figure.subplots(1, 2, sharey=True)
     for axes, title, spans in (
@@ -130,12 +131,11 @@ def lengths(findings: Findings) -> Figure | None:
 
 
 def _drift(axes: Axes, before: Span, after: Span, place: float) -> None:
-    for span, face in ((before, PAGE), (after, A)):
+    for span, face, at in ((before, PAGE, place - 0.13), (after, A, place + 0.13)):
         if span.value is not None:
-            whisker(axes, span, place, color=A, linewidth=1.1)
-            axes.plot([span.value], [place], "o", markersize=7, markerfacecolor=face, markeredgecolor=A, zorder=4)
+            whisker(axes, span, at, color=A, linewidth=1.1)
+            axes.plot([span.value], [at], "o", markersize=7, markerfacecolor=face, markeredgecolor=A, zorder=4)
     if before.value is not None and after.value is not None:
-        axes.plot([before.value, after.value], [place, place], color=LINE, linewidth=3, zorder=1)
         furthest = max(s.high if s.high is not None else s.value or 0.0 for s in (before, after))
         said = f"{after.value:.1f} ({signed(after.value - before.value)})"
         axes.annotate(said, (furthest, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5)

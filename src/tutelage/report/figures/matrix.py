@@ -22,7 +22,7 @@ def matrix(findings: Findings) -> Figure | None:
     critics = list(dict.fromkeys(critic for critic, _ in cells))
     judges = [judge for judge in findings.judges if any(j == judge for _, j in cells)]
     said = [
-        f"{c.critic} in the eyes of {c.judge}: {signed(c.gain.value)}" + (f" ({c.related})" if c.related else "")
+        f"{c.critic} judge {c.judge}: {signed(c.gain.value)}" + (f" ({c.related})" if c.related else "")
         for c in cells.values()
         if c.gain.value is not None
     ]
@@ -41,7 +41,7 @@ def matrix(findings: Findings) -> Figure | None:
                 _cell(axes, found, column, row, most)
             else:
                 axes.text(column, row, "not asked", ha="center", va="center", color=SOFT, fontsize=8)
-    axes.set_xticks(range(len(judges)), [wrapped(f"in the eyes of {judge}", 26, 2) for judge in judges])
+    axes.set_xticks(range(len(judges)), [wrapped(f"judge: {judge}", 26, 2) for judge in judges])
     axes.set_yticks(range(len(critics)), [wrapped(f"feedback from {critic}", 22, 3) for critic in critics])
     axes.tick_params(left=False, bottom=False, labeltop=True, labelbottom=False, labelcolor=INK, labelsize=9)
     axes.set_xlim(-0.55, len(judges) - 0.45)

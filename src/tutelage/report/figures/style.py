@@ -30,7 +30,7 @@ FEEDBACK: dict[Feedback, str] = {
     "none": "SFT alone",
     "dpo": "feedback (DPO)",
     "best_of_n": "best of n",
-    "shuffled": "shuffled labels",
+    "shuffled": "DPO on random labels",
 }
 
 _STYLE: dict[Any, Any] = {
