@@ -242,7 +242,7 @@ def test_a_study_of_which_nothing_is_finished_says_so_and_shows_no_number() -> N
 def test_one_judge_and_one_seed_are_not_told_apart_from_others() -> None:
     one = [c.model_copy(update={"seed_deviation": None}) for c in findings().comparisons if c.judge == "judge-a"]
     page = study_page(findings(judges=("judge-a",), seeds=(0,), comparisons=tuple(one)), FIGURES)
-    assert "Judge: " not in page
+    assert "Judge: judge-a, whose" not in page
     assert "judge: judge-a · seed: 0 ·" in page
     assert "one seed<small>prompts 41.0</small>" in page
 
@@ -292,3 +292,14 @@ def test_numbers_have_sensible_digits_and_a_real_minus() -> None:
     assert [hours(x) for x in (0.0, 0.001, 0.25, 123.4)] == ["0.00", "under 0.01", "0.25", "123.4"]
     assert [p_value(x) for x in (0.0002, 0.0312)] == ["under 0.001", "0.031"]
     assert count(1234.4) == "1,234"
+
+
+def test_sentences_made_for_a_terminal_are_printed_with_real_signs_and_names_stay_as_they_are() -> None:
+    said = "C's teachers' gain: -5.6 points (95 % CI -9.1 to -2.2) over sft-weak-10, 'so' p=-1"
+    assert typeset(said) == "C’s teachers’ gain: −5.6 points (95 % CI −9.1 to −2.2) over sft-weak-10, 'so' p=-1"
+
+
+def test_the_page_says_how_an_outcome_comes_about_and_never_that_a_small_difference_is_no_gain(page: str) -> None:
+    assert "<b>No gain</b>: the whole interval lies below 2 points" in page
+    assert "counts as no gain" not in page
+    assert "Sharma et al. 2024" in page

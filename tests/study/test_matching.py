@@ -59,7 +59,7 @@ def test_beyond_the_curve_nothing_is_said_but_how_far_it_would_have_to_reach() -
     found = matched("dollars", "fed", "large", CURVE, dear, SCORES)
     assert found.difference.value is None
     assert found.fraction == pytest.approx(4.0)
-    assert found.difference.note == "it would take 4.0 times the prompts that there are"
+    assert found.difference.note == "SFT alone would take 4.0 times the prompts there are"
 
 
 def test_unknown_prices_and_costs_of_nothing_make_no_match() -> None:

@@ -67,7 +67,7 @@ def test_the_terminal_says_what_points_are_and_keeps_to_the_width_of_a_screen() 
     made = findings()
     shown = text(made, [])
     assert (
-        "(Points are percentage points of the win rate against teacher-3.5, drawn anew, as judge-a judges; 3" in shown
+        "(Points are percentage points of the win rate against teacher-3.5, drawn anew. Judge: judge-a; 3 " in shown
     )
     assert "seed 0  seed 1  seed 2" in shown
     assert max(map(len, shown.splitlines())) <= 110

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tutelage.findings import ArmFound, Findings
 from tutelage.report import study_reasons, study_results, study_sources, tables
-from tutelage.report.page import document, text
+from tutelage.report.page import document, prose, text
 from tutelage.report.study_words import RULES, listed, moment, road, typeset
 
 _STYLE = """\
@@ -32,8 +32,9 @@ nav a{text-decoration:none;display:inline-block;padding:.2rem 0}nav a:hover{text
 .top h3,.missing h3{margin:0 0 .4rem;font-size:1rem}.top ul,.missing ul{margin:.3rem 0 0;padding-left:1.1rem}
 .top li,.missing li{margin:.35rem 0}.warnings{border-left:4px solid var(--b)}.warnings ul{font-size:.93rem}
 .missing{margin-top:1rem;border-left:4px solid var(--bad)}
-ul.plain{padding-left:1.1rem;font-size:.9rem}
-.figure{margin:1rem 0 1.4rem}.figure figcaption{color:var(--soft);font-size:.9rem;max-width:46rem}
+.plain{font-size:.9rem}ul.plain{padding-left:1.1rem}ul.plain li{margin:.25rem 0}
+.figure{margin:1rem 0 1.4rem}.figure>.scroll{margin-left:-9px}
+.figure figcaption{color:var(--soft);font-size:.9rem;max-width:46rem}
 .figure svg{display:block;width:100%;height:auto}
 .badge{display:inline-block;padding:.05rem .5rem;border:1px solid currentcolor;border-radius:1rem;font-size:.82rem;
 font-weight:600;white-space:nowrap;color:var(--soft)}.badge.gain{color:var(--good)}.badge.harm{color:var(--bad)}
@@ -51,10 +52,10 @@ h3,h4,summary{break-after:avoid}nav{display:none}.top>div,.missing{border:1px so
 """
 
 _FIGURES = {
-    "win_rates": ("Win rates", "As Figure 2 of the paper is."),
+    "win_rates": ("Win rates", "After Figure 2 of the paper."),
     "differences": ("Comparisons", ""),
-    "scaling": ("Scaling", "As Figure 3 of the paper is."),
-    "strong_teacher": ("The strong teacher", "As Figure 5 of the paper is."),
+    "scaling": ("Scaling", "After Figure 3 of the paper."),
+    "strong_teacher": ("The strong teacher", "After Figure 5 of the paper."),
     "training": ("Training", ""),
     "lengths": ("Lengths", ""),
     "confidence": ("Confidence", ""),
@@ -127,12 +128,18 @@ def _about(findings: Findings) -> str:
     return text(" · ".join(said))
 
 
+_DIFFERENCE = re.compile(r"(?<=adds )\d[\d.]* points|[+\N{MINUS SIGN}]\d[\d.]* points|\d[\d.]* points(?= ahead)")
+_BOLD = r"<b>\g<0></b>"
+
+
 def _verdict(findings: Findings) -> str:
-    said = "".join(f"<p>{text(typeset(sentence))}</p>" for sentence in findings.verdict)
+    said = "".join(
+        f"<p>{_DIFFERENCE.sub(_BOLD, prose(text(typeset(sentence))))}</p>" for sentence in findings.verdict
+    )
     warnings = "".join(f"<li>{text(typeset(warning))}</li>" for warning in findings.warnings)
     if said:
-        points = "Points are percentage points of the win rate"
-        said += f"<p class=soft>{points} against {text(findings.baseline)}, as {text(findings.judges[0])} judges.</p>"
+        points = f"Points are percentage points of the win rate against {findings.baseline}"
+        said += f"<p class=soft>{text(points)}. Judge: {text(findings.judges[0])}.</p>"
     beside = f"<div class=warnings><h3>Warnings</h3><ul>{warnings}</ul></div>" if warnings else ""
     said = said or "<p>No comparison has what it needs yet, so there is no verdict.</p>"
     return f"<div class=top><div class=verdict>{said}</div>{beside}</div>{_missing(findings)}"

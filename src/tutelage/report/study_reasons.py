@@ -76,7 +76,7 @@ def unsure(findings: Findings) -> str:
     """Return of which arms it is not known how sure their critic was, and why."""
     notes = dict.fromkeys(arm.confidence_note for arm in findings.why if arm.confidence_note)
     said = [(note, listed([arm.arm for arm in findings.why if arm.confidence_note == note])) for note in notes]
-    return "".join(f"<p class=soft>Accuracy by confidence, {text(a)}: {text(note)}.</p>" for note, a in said)
+    return "".join(f'<p class="soft plain">Accuracy by confidence, {text(a)}: {text(note)}.</p>' for note, a in said)
 
 
 def training(findings: Findings) -> str:

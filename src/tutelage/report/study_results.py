@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.findings import ArmFound, ComparisonFound, Findings, Matched, Outcome, Rate
-from tutelage.report.page import text
+from tutelage.report.page import prose, text
 from tutelage.report.study_words import (
     FEEDBACK,
     RULES,
@@ -142,14 +142,14 @@ def reading(findings: Findings) -> str:
         "Deviation": "standard deviation of the difference, in points: between training runs, beyond what prompts "
         "alone explain (so that it can be 0.0), and below it between prompts.",
     }
-    items = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in said.items())
+    items = "".join(f"<li><b>{name}</b>: {prose(typeset(what))}</li>" for name, what in said.items())
     return f"<h3>How to read it</h3><ul class=plain>{items}</ul>"
 
 
 def _comparison(found: ComparisonFound) -> Row:
     seeds = "one seed" if found.seed_deviation is None else points(found.seed_deviation)
     return Row(
-        f"{text(typeset(found.question))}{small(f'{found.first} against {found.second}')}",
+        f"{prose(text(typeset(found.question)))}{small(f'{found.first} against {found.second}')}",
         [
             span(found.difference, is_difference=True),
             span(found.length_controlled, is_difference=True),
@@ -175,7 +175,7 @@ def matched(findings: Findings) -> str:
     for i, judge in enumerate(findings.judges):
         groups: Groups = [
             (
-                f"{text(typeset(c.question))}{small(f'{c.first} against {c.second}')}",
+                f"{prose(text(typeset(c.question)))}{small(f'{c.first} against {c.second}')}",
                 [_matched(findings, m) for m in c.matched],
             )
             for c in findings.comparisons

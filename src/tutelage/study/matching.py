@@ -80,7 +80,7 @@ def _place(target: float, known: Sequence[tuple[float, Point]]) -> tuple[float, 
     if target > highest:
         fraction = last.fraction * target / highest
         times = f"{fraction:.1f}" if fraction < 10 else f"{fraction:,.0f}"
-        beyond = f"it would take {times} times the prompts that there are"
+        beyond = f"SFT alone would take {times} times the prompts there are"
         return fraction, [], beyond if fraction > 1 else f"above {last.arm}, the largest that was measured"
     upper = next(place for place, (cost, _) in enumerate(known) if cost > target)
     (below, one), (above, other) = known[upper - 1], known[upper]

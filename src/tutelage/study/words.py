@@ -29,10 +29,10 @@ class Asked:
 
 def basis(found: Findings) -> str:
     """Say what the sentences of a verdict are about, and what they rest on."""
-    judge, seeds = found.judges[0], counted(len(found.seeds), "seed")
+    seeds, prompts = counted(len(found.seeds), "seed"), counted(found.num_prompts, "prompt")
     return (
-        f"Points are percentage points of the win rate against {found.baseline}, as {judge} judges; {seeds}, "
-        f"{counted(found.num_prompts, 'prompt')}."
+        f"Points are percentage points of the win rate against {found.baseline}. Judge: {found.judges[0]}; {seeds}, "
+        f"{prompts}."
     )
 
 
