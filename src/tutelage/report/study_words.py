@@ -89,7 +89,7 @@ def p_value(value: float) -> str:
 def typeset(said: str) -> str:
     """Return a sentence that was written for a terminal as it is printed: with a real minus and apostrophe."""
     minus = re.sub(r"(?<![^\s(])-(?=\d)", "\N{MINUS SIGN}", said)
-    return re.sub(r"(?<=[A-Za-z])'(?=[a-z]?(?![\w']))", "\N{RIGHT SINGLE QUOTATION MARK}", minus)
+    return re.sub(r"(?<=\w)'(?=s\b)|(?<=s)'(?= )", "\N{RIGHT SINGLE QUOTATION MARK}", minus)
 
 
 def listed(parts: list[str]) -> str:
