@@ -248,7 +248,7 @@ def _study(words: list[str], wants_help: bool) -> None:
         _paper(words[1:], wants_help)
         return
     if wants_help or not words:
-        print(group_help(StudyRecipe, f"{commands.USAGE}\n  tutelage study paper [out=paper] [study=FOLDER]"))
+        print(group_help(StudyRecipe, commands.HELP))
         return
     if len(options) > 1:
         raise ConfigError(f"tutelage study: {' and '.join(options)} are two things; give one")

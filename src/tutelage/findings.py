@@ -18,6 +18,11 @@ from tutelage.records import Record
 
 VERSION = 1
 """Of `study.json`; another version is refused, since its numbers may mean something else."""
+ABOUT = (
+    "What a study found. Rates, differences and deviations are percentage points of the win rate against the "
+    "baseline; low and high are the ends of a 95 % interval, num what it rests on; null is unknown, and note says "
+    "why. docs/study.md of tutelage says how every number comes about."
+)
 STUDY = "study.json"
 
 Rule = Literal["prompts", "dollars", "tokens"]
@@ -289,6 +294,7 @@ class Findings(Record):
     """Everything a study found."""
 
     version: int = VERSION
+    about: str = ABOUT
     name: str
     made_at: str
     tutelage: str

@@ -112,4 +112,5 @@ def test_a_study_of_another_version_or_damaged_is_one_error(tmp_path: Path, text
 
 def test_what_is_saved_is_json_without_nan(found: Findings, tmp_path: Path) -> None:
     text = found.save(tmp_path).read_text()
+    assert "percentage points" in json.loads(text)["about"]
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"found {name}"))

@@ -32,7 +32,8 @@ table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.45rem .6rem .45rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600}thead th{color:var(--soft);font-weight:400;font-size:.85rem}
 tbody th small{display:block;font-weight:400;overflow-wrap:anywhere}
-figure{margin:0}details{border:1px solid var(--line);border-radius:.5rem;margin:.6rem 0;padding:.5rem .8rem}
+figure{margin:0}details,pre{overflow:hidden}
+details{border:1px solid var(--line);border-radius:.5rem;margin:.6rem 0;padding:.5rem .8rem}
 summary{cursor:pointer;overflow-wrap:anywhere}
 pre{margin:.3rem 0 .8rem;padding:.6rem;background:var(--card);border-radius:.35rem;white-space:pre-wrap;
 overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace;unicode-bidi:isolate}

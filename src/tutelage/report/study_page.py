@@ -48,7 +48,8 @@ h1{font-size:1.5rem}nav a{padding:.35rem 0}}
 @media print{@page{margin:15mm}body{font-size:9.5pt}h1{font-size:18pt}h2{font-size:14pt;margin-top:1.5rem}
 h3,h4,summary{break-after:avoid}nav{display:none}.top>div,.missing{border:1px solid var(--line)}
 .figure>div>div{min-width:0!important}.figure figcaption,.data caption{font-size:8.5pt}.badge{font-size:8pt}
-.verdict p:first-child{font-size:12pt}.warnings ul,nav ol,h4,ul.plain{font-size:1em}}
+.verdict p:first-child{font-size:12pt}.warnings ul,nav ol,h4,.plain,.verdict p.soft{font-size:1em}
+#appendix{display:none}}
 """
 
 _FIGURES = {

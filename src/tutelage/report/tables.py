@@ -38,7 +38,7 @@ padding:.6rem 0;border-bottom:1px solid var(--line)}.data tbody th{grid-column:1
 .data td>div{flex:1;min-width:0}.data td small.between{display:inline;margin-left:.6em}
 }
 @media print{.scroll{overflow:visible}table.data{font-size:7.5pt}.data th,.data td{padding:.25rem .45rem .25rem 0}
-.data tbody th[scope=row]{min-width:6rem}.data td.t{min-width:4rem}.data td.n .note{min-width:4rem}
+.data tbody th[scope=row]{min-width:6rem}.data td.t{min-width:5.4rem}.data td.n .note{min-width:4rem}
 .data tr:has(.group){break-after:avoid}}
 """
 

@@ -18,6 +18,14 @@ from tutelage.study.recipe import StudyRecipe, World
 from tutelage.study.tasks import Graph
 
 USAGE = "tutelage study recipe.yaml|miniature [--dry-run|--report] [key=value ...]"
+HELP = (
+    f"{USAGE}\n"
+    "  miniature: the example that is shipped, offline. What is finished is found again and never run twice.\n"
+    "  --dry-run: the plan, what it costs and what it can show; nothing is run, asked or paid.\n"
+    "  --report: the report of what is finished; nothing is run.\n"
+    "  Settings marked ~ do not change the result.\n"
+    "tutelage study paper [out=paper] [study=FOLDER]: the paper's figures, and a study of yours beside them"
+)
 REPORT, FIGURES = "report.html", "figures"
 
 

@@ -118,6 +118,8 @@ def _asked(ground: Ground, estimates: Sequence[Estimate]) -> list[str]:
     if not estimates:
         return ["Nothing is left to ask."]
     lines = table(estimates)
+    if all(each.note.startswith("in this process") for each in estimates):
+        lines.append("Nothing of this is paid: all that is asked are programs in this process.")
     if max(len(ground.prompts), len(ground.evaluated)) > MOST:
         lines.append(f"Where texts are yet to be drawn, {MOST:,} prompts at most stand for all of them.")
     return lines

@@ -10,8 +10,8 @@ from tutelage.report.figures.style import INK, LINE, SOFT, A, Axes, B, Figure, i
 _NOTE = (
     "Win rate with the feedback minus that of the same arm without it, points, with 95 % intervals. "
     "Own taste: how much more this judge sees than the others see on average. "
-    "Framed: critic and judge are related, so a gain may be a taste that they share."
 )
+_FRAMED = "Framed: critic and judge are related, so a gain may be a taste that they share."
 
 
 def matrix(findings: Findings) -> Figure | None:
@@ -31,7 +31,7 @@ def matrix(findings: Findings) -> Figure | None:
         0.8 + 0.98 * len(critics),
         "What feedback gains, by critic and by judge",
         "Gains in points. " + "; ".join(said[:12]),
-        _NOTE,
+        _NOTE + _FRAMED * any(cell.related for cell in cells.values()),
     )
     axes = figure.subplots()
     most = max([abs(c.gain.value) for c in cells.values() if c.gain.value is not None] + [1.0])
