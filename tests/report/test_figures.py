@@ -182,7 +182,11 @@ def test_a_figure_for_which_there_is_nothing_is_not_made(tmp_path: Path) -> None
     plain = tuple(arm for arm in FOUND.arms if arm.feedback == "none")
     assert made_of(findings(**_BARE, arms=plain)) == ["win_rates"]
     unfinished = tuple(arm.model_copy(update={"rates": ()}) for arm in FOUND.arms)
+    (tmp_path / "figures").mkdir()
+    for name in ("matrix.png", "matrix.svg", "mine.png"):
+        (tmp_path / "figures" / name).write_text("of an earlier report")
     assert write_figures(findings(**_BARE, arms=unfinished), tmp_path / "figures") == {}
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]
     assert not (tmp_path / "figures").exists()
 
 

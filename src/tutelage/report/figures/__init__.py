@@ -32,6 +32,8 @@ FOLDER = "figures"
 def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
     """Write every figure that the findings support as PNG and SVG into `folder`, and return them for a page.
 
+    One that they do not support is removed, if it lies there from an earlier report.
+
     Returns:
         name -> inline SVG: it takes its colours from the page (--page, --ink, --soft, --line, --card, --a to --d),
         says in an aria-label what it shows, and loads nothing.
@@ -45,6 +47,10 @@ def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
         for name, draw in FIGURES.items():
             if (figure := draw(findings)) is not None:
                 drawn[name] = save(figure, name, folder)
+    with disk_errors(folder):
+        for name in FIGURES.keys() - drawn.keys():
+            for ending in ("png", "svg"):
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
     return drawn
 
 
