@@ -182,12 +182,13 @@ def test_a_figure_for_which_there_is_nothing_is_not_made(tmp_path: Path) -> None
     plain = tuple(arm for arm in FOUND.arms if arm.feedback == "none")
     assert made_of(findings(**_BARE, arms=plain)) == ["win_rates"]
     unfinished = tuple(arm.model_copy(update={"rates": ()}) for arm in FOUND.arms)
+    assert write_figures(findings(**_BARE, arms=unfinished), tmp_path / "figures") == {}
+    assert not (tmp_path / "figures").exists()
     (tmp_path / "figures").mkdir()
     for name in ("matrix.png", "matrix.svg", "mine.png"):
         (tmp_path / "figures" / name).write_text("of an earlier report")
     assert write_figures(findings(**_BARE, arms=unfinished), tmp_path / "figures") == {}
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]
-    assert not (tmp_path / "figures").exists()
 
 
 def test_unknown_differences_and_free_teachers_are_said_and_not_drawn() -> None:
