@@ -193,14 +193,14 @@ def _matched_table(findings: Findings, number: int, groups: Groups) -> str:
         Column("Made equal in"),
         Column("The first took"),
         Column("The second took"),
-        Column("SFT alone put at"),
+        Column("SFT alone at"),
         Column("Difference, points"),
         Column("How it is known", False),
     )
     judge = f" Judge: {text(findings.judges[number])}." if len(findings.judges) > 1 else ""
     caption = (
         "The arm that is SFT alone is moved along the scaling curve of its teacher to where it costs as much as the "
-        "arm with feedback: “put at” is the part of the prompts that it is then taught. Beyond the curve nothing is "
+        "arm with feedback: “at” is the part of the prompts that it would then be taught. Beyond the curve nothing is "
         f"said.{judge}"
     )
     return table(f"matched-{number}", caption, columns, groups)

@@ -58,7 +58,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9,
     "hatch.linewidth": 0.9,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9,
     "figure.facecolor": PAGE,
     "axes.facecolor": PAGE,
     "savefig.facecolor": PAGE,
@@ -98,12 +98,12 @@ def new_figure(width: float, height: float, title: str, alt: str, note: str = ""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     title = wrapped(title, int(width * 9), 2)
-    note = wrapped(note, int(width * 15), 6) if note else ""
+    note = wrapped(note, int(width * 13.5), 7) if note else ""
     columns = max(int(width / (0.65 + 0.068 * max([len(artist.get_label()) for artist in key], default=0))), 1)
     # Letters have a size in points, so the bands for words are inches, however high the figure is.
     top = 0.18 + 0.21 * (title.count("\n") + 1)
     band = top + (0.1 + 0.22 * math.ceil(len(key) / columns) if key else 0)
-    bottom = 0.12 + 0.165 * (note.count("\n") + 1) if note else 0.0
+    bottom = 0.12 + 0.18 * (note.count("\n") + 1) if note else 0.0
     total = height + band + bottom
     engine = ConstrainedLayoutEngine(
         w_pad=0.06, h_pad=0.04, wspace=0.03, hspace=0.04, rect=(0, bottom / total, 1, height / total)
@@ -124,7 +124,7 @@ def new_figure(width: float, height: float, title: str, alt: str, note: str = ""
         )
         legend.set_in_layout(False)
     if note:
-        figure.text(0.1 / width, bottom / total, note, fontsize=8, color=SOFT, linespacing=1.4, **look)
+        figure.text(0.1 / width, bottom / total, note, fontsize=8.8, color=SOFT, linespacing=1.4, **look)
     figure.set_label(visible(alt))
     return figure
 
