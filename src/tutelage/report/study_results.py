@@ -200,8 +200,8 @@ def _matched_table(findings: Findings, number: int, groups: Groups) -> str:
     judge = f" Judge: {text(findings.judges[number])}." if len(findings.judges) > 1 else ""
     caption = (
         "The arm that is SFT alone is moved along the scaling curve of its teacher to where it costs as much as the "
-        "arm with feedback: “at” is the part of the prompts that it would then be taught. Beyond the curve nothing is "
-        f"said.{judge}"
+        "arm with feedback: “at” is the part of the prompts that it would then be taught. Beyond the curve nothing "
+        f"is said.{judge}"
     )
     return table(f"matched-{number}", caption, columns, groups)
 
