@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from running import command, narrating, tutelage
 from small_study import RECIPE
 from tutelage.findings import STUDY, Findings
+from tutelage.report.study_words import typeset
 
 pytestmark = pytest.mark.slow
 
@@ -63,9 +66,9 @@ def test_a_study_that_was_killed_goes_on_and_ends_in_a_report(tmp_path: Path) ->
     assert "stages to run" in said.stderr
     assert "dpo-weak" in said.stdout
     assert all(path.stat().st_mtime_ns == before for path, before in made.items())
-    report = (tmp_path / "study" / "report.html").read_text()
+    report = unescape(re.sub("<[^>]+>", "", (tmp_path / "study" / "report.html").read_text())).replace("\xa0", " ")
     found = Findings.load(tmp_path / "study")
-    assert all(sentence.split(" (")[0] in report for sentence in found.verdict)
+    assert all(typeset(sentence) in report for sentence in found.verdict)
     assert {arm.seeds for arm in found.arms} == {(0,)}
     assert any(path.name == "win_rates.png" for path in (tmp_path / "study" / "figures").iterdir())
     assert tutelage(tmp_path, "study", "recipe.yaml", "--report").stdout == said.stdout
