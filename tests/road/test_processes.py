@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from running import command, narrating, tutelage
+from running import command, ended, narrating, together, tutelage
 from test_stopped import after_steps, start
 
 pytestmark = pytest.mark.slow
@@ -54,15 +54,18 @@ def dpo(one: Callable[[str], Path], *words: str) -> list[str]:
     return ["dpo", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", "loss.beta=0.1", *TRAIN, *words]
 
 
-def made(folder: Path, words: list[str], artifacts: str) -> Path:
-    return folder / tutelage(folder, *words, f"artifacts={artifacts}").stdout.strip()
+def made(folder: Path, words: list[str], artifacts: str, num: int = 1) -> Path:
+    """The artifact that so many processes make."""
+    words = [*words, f"artifacts={artifacts}"]
+    done = tutelage(folder, *words) if num == 1 else together(folder, num, *words)
+    return folder / done.stdout.strip()
 
 
 def test_one_two_and_four_processes_take_the_same_steps(one: Callable[[str], Path], tmp_path: Path) -> None:
     """Four have less than two pairs each, and in the last batch some have none."""
     alone = made(tmp_path, dpo(one), "alone")
-    assert_same(alone, made(tmp_path, dpo(one, "devices=2"), "two"))
-    assert_same(alone, made(tmp_path, dpo(one, "devices=4", "shard_over=2"), "four"))
+    assert_same(alone, made(tmp_path, dpo(one), "two", 2))
+    assert_same(alone, made(tmp_path, dpo(one, "shard_over=2"), "four", 4))
     assert_same(alone, made(tmp_path, dpo(one, "micro_batch_tokens=1"), "one_by_one"))
     assert_same(alone, made(tmp_path, dpo(one, "rows=packed"), "packed"))
     assert_same(alone, made(tmp_path, dpo(one, "rows=padded"), "padded"))
@@ -70,7 +73,7 @@ def test_one_two_and_four_processes_take_the_same_steps(one: Callable[[str], Pat
 
 def test_a_reward_model_of_two_processes_is_that_of_one(one: Callable[[str], Path], tmp_path: Path) -> None:
     words = ["reward", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", *TRAIN, "held_out=0.3"]
-    alone, two = made(tmp_path, words, "alone"), made(tmp_path, [*words, "devices=2"], "two")
+    alone, two = made(tmp_path, words, "alone"), made(tmp_path, words, "two", 2)
     assert_same(alone, two)
     said = [json.loads((path / "record.json").read_text())["summary"] for path in (alone, two)]
     assert said[0]["held_out_accuracy"] == said[1]["held_out_accuracy"]
@@ -87,7 +90,7 @@ def test_two_processes_compute_in_bfloat16_as_one_does(
         "reward": ["reward", f"model={one('2-sft')}", f"preferences={one('5-prefer')}", *TRAIN],
     }[stage]
     alone = metrics(made(tmp_path, [*words, "precision=bfloat16"], "alone"))
-    two = metrics(made(tmp_path, [*words, "precision=bfloat16", "devices=2"], "two"))
+    two = metrics(made(tmp_path, [*words, "precision=bfloat16"], "two", 2))
     assert alone[0]["loss"] == pytest.approx(two[0]["loss"], abs=1e-5)
     assert alone[0]["grad_norm"] == pytest.approx(two[0]["grad_norm"], rel=1e-3)
     assert alone[1]["loss"] == pytest.approx(two[1]["loss"], abs=1e-2)
