@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,19 +48,29 @@ def ended(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 def together(folder: Path, num: int, *words: object) -> subprocess.CompletedProcess[str]:
     """Run a training stage in `num` processes, as torchrun starts them; they must succeed. Return the first."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(num)}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(num)}
     all_done = _all_ended(folder, words, [common | {"RANK": str(i), "LOCAL_RANK": str(i)} for i in range(num)])
     for done in all_done:
         assert done.returncode == 0, done.stderr
     return all_done[0]
 
 
+def in_two(call: Callable[[int, Path, int], None], folder: Path) -> None:
+    """Call a function of a test module in two processes with their ranks, `folder` and a port to meet at."""
+    from torch.multiprocessing import start_processes
+
+    start_processes(call, (folder, _free_port()), nprocs=2, start_method="forkserver")
+
+
 def narrating() -> dict[str, str]:
     """The environment of a user: with narration."""
     return {k: v for k, v in os.environ.items() if k != "TUTELAGE_QUIET"}
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _all_ended(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from running import command, ended, narrating, together, tutelage
+from running import command, narrating, together, tutelage
 from test_stopped import after_steps, start
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import tiny
+from running import in_two
 from tutelage.errors import ModelError
 from tutelage.inputs import Model
 from tutelage.train import parallel
@@ -114,10 +114,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def first_and_second(there: Path) -> list[dict[str, Any]]:
     """What two processes find, one beside the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (there, port), nprocs=2)
+    in_two(one_of_two, there)
     return [pickle.loads((there / f"found-{rank}").read_bytes()) for rank in (0, 1)]
 
 

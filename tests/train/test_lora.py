@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch.distributed.checkpoint import FileSystemReader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import tiny
+from running import in_two
 from tutelage import extras
 from tutelage.errors import ConfigError, MissingExtraError, ModelError
 from tutelage.inputs import Model
@@ -351,10 +351,7 @@ def test_two_processes_with_sharded_weights_train_and_save_the_same_adapter(tmp_
     base = source(tmp_path)
     one = trained(tmp_path / "one", make_scorer(LogpScorer, load_model(base), ITEMS, settings()))
     save_adapter(one, base.folder(), tmp_path / "one/adapter")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (tmp_path, port), nprocs=2)
+    in_two(one_of_two, tmp_path)
     wanted, found = (load_file(tmp_path / who / "adapter/adapter_model.safetensors") for who in ("one", "two"))
     assert {name: w.shape for name, w in wanted.items()} == {name: w.shape for name, w in found.items()}
     losses = [[json.loads(row)["loss"] for row in (tmp_path / who / METRICS).open()] for who in ("one", "two")]

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import socket
 import threading
 import tracemalloc
 from collections import Counter
@@ -18,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import normalizers, pre_tokenizers
 
+from running import in_two
 from tiny import CHATML, byte_level, leave, model, sentencepiece_like
 from tutelage.data.normal import group_of
 from tutelage.errors import DataError, StoreError
@@ -463,10 +462,7 @@ def one_of_two(rank: int, folder: Path, port: int) -> None:
 
 
 def test_of_several_processes_the_first_prepares_and_all_map_the_same_files(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (tmp_path, port), nprocs=2)
+    in_two(one_of_two, tmp_path)
     assert {path.name for path in tmp_path.glob("done-*")} == {"done-0", "done-1"}
 
 
