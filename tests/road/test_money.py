@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from running import command, narrating, tutelage
+from running import ended, tutelage
 from small_road import record, world
 from stub_server import StubServer
 from tutelage.chat import Budget
@@ -32,7 +31,7 @@ def teaching(server: StubServer, folder: Path, num: int) -> list[str]:
 
 
 def refused(folder: Path, *words: str) -> str:
-    done = subprocess.run(command(*words), cwd=folder, capture_output=True, text=True, env=narrating(), timeout=60)
+    done = ended(folder, *words)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from running import command, narrating, together, tutelage
+from running import command, ended, narrating, together, tutelage
 from test_stopped import after_steps, start
 
 pytestmark = pytest.mark.slow
@@ -133,16 +134,14 @@ def test_a_mistake_is_said_once_by_all_processes_together(one: Callable[[str], P
 
 
 def test_processes_whose_starter_is_killed_save_and_end(one: Callable[[str], Path], tmp_path: Path) -> None:
-    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "epochs=40", "artifacts=out"]
+    words = ["sft", "model=miniature", f"completions={one('1-teach')}", *TRAIN, "epochs=20", "artifacts=out"]
     process = start(tmp_path, [*words, "devices=2"], after_steps(tmp_path / "out", "2-sft", 5))
     process.kill()
     process.wait()
-    again = {"cwd": tmp_path, "capture_output": True, "text": True, "env": narrating()}
-    tries = 0
-    while (done := subprocess.run(command(*words, "devices=2"), **again)).returncode:  # type: ignore[call-overload]
+    deadline = time.monotonic() + 60
+    while (done := ended(tmp_path, *words)).returncode:
         assert "another process is making this artifact now" in done.stderr  # the two are about to end
-        tries += 1
-        assert tries < 20
+        assert time.monotonic() < deadline
     artifact = tmp_path / done.stdout.strip()
     assert [row["step"] for row in metrics(artifact)] == list(range(1, len(metrics(artifact)) + 1))
     assert int(done.stderr.split("goes on after step ")[1].split()[0]) >= 5
