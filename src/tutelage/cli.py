@@ -15,7 +15,6 @@ from tutelage.stages import WHAT
 
 COMMANDS = {
     "study": "arms x seeds from one recipe, and a verdict: did the feedback help? (tutelage study miniature)",
-    "demo": "six arms on the miniature world: what does feedback add? (no key, no download)",
     "bandit": "the paper's synthetic experiment (Figure 6), with its picture and a page to play with; seconds",
     "run": "the whole road from one recipe: tutelage run recipe.yaml [key=value ...]",
     "compare": "is one policy better than another? tutelage compare A B [C ...] [--json]",
@@ -108,7 +107,6 @@ def _dispatch(words: list[str]) -> None:
             "study": _study,
             "cache": _cache,
             "data": _data,
-            "demo": _demo,
             "export": _export,
             "trace": _trace,
             "miniature": _miniature,
@@ -222,17 +220,6 @@ def _trace(words: list[str], wants_help: bool) -> None:
         raise ConfigError(f"expected one prompt id: {usage}")
     for line in trace(Path(settings.get("artifacts", "artifacts")), ids[0]):
         print(line)
-
-
-def _demo(words: list[str], wants_help: bool) -> None:
-    from tutelage import demo
-    from tutelage.config import build, merge_words
-    from tutelage.help import group_help
-
-    if wants_help:
-        print(group_help(demo.Config, f"tutelage demo [key=value ...]\n  {COMMANDS['demo']}"))
-        return
-    print(demo.run(build(demo.Config, merge_words(demo.Config, {}, words), "tutelage demo")))
 
 
 def _study(words: list[str], wants_help: bool) -> None:

@@ -1,6 +1,6 @@
 """Dependencies point one way. The rules below are the design's; the imports are read from the source.
 
-cli -> pipeline, demo -> stages -> {chat critic data generate train measure miniature} -> records, store, ...
+cli -> study -> pipeline -> stages -> {chat critic data generate train measure miniature} -> records, store, ...
 report -> records, store
 never: chat, critic -> torch    train, generate -> chat    report -> stages    anything -> cli
 """
@@ -63,7 +63,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": FOUNDATION | {"data", "chat", "measure", "stages"},
     "estimate": FOUNDATION | {"data", "chat", "generate", "stages", "pipeline"},
     "help": FOUNDATION | {"stages"},
-    "demo": FOUNDATION | {"data", "chat", "measure", "generate", "miniature", "report", "stages", "pipeline"},
     "study": FOUNDATION
     | {
         "findings",
@@ -80,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
     "cli": FOUNDATION
-    | {"chat", "data", "train", "stages", "pipeline", "estimate", "demo", "help", "measure", "miniature", "report"}
+    | {"chat", "data", "train", "stages", "pipeline", "estimate", "help", "measure", "miniature", "report"}
     | {"bandit", "study"},
 }
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
@@ -234,7 +233,7 @@ def test_help_starts_without_anything_that_takes_time() -> None:
 
 def test_stages_and_everything_that_reads_settings_import_without_torch() -> None:
     stages = "from tutelage import stages\nfor name in stages.WHAT:\n    stages.get(name)\n"
-    modules = ["tutelage.pipeline", "tutelage.demo", "tutelage.help", "tutelage.miniature"]
+    modules = ["tutelage.pipeline", "tutelage.study.commands", "tutelage.help", "tutelage.miniature"]
     loaded = loaded_after(stages + "\n".join(f"import {module}" for module in modules))
     assert loaded.isdisjoint({*HEAVY, "matplotlib", "numpy"})
 

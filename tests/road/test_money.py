@@ -54,7 +54,7 @@ def test_an_estimate_of_what_is_made_says_so_and_one_of_a_stage_that_asks_nobody
         assert "already made: artifacts/1-teach/run-" in tutelage(tmp_path, *words, "--estimate").stdout
     verdicts = ["prefer", "verdicts=artifacts", "--estimate"]
     assert "nothing to estimate" in refused(tmp_path, *verdicts)
-    assert "no options but --help" in refused(tmp_path, "demo", "--estimate")
+    assert "no options but --help" in refused(tmp_path, "bandit", "--estimate")
 
 
 def test_a_budget_stops_the_stage_and_a_larger_one_goes_on_from_there(tmp_path: Path) -> None:

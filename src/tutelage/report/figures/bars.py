@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tutelage.disk import disk_errors
 from tutelage.findings import ArmFound, Feedback, Findings, Span
 from tutelage.report.figures.style import (
     FEEDBACK,
@@ -20,13 +18,10 @@ from tutelage.report.figures.style import (
     colours_of,
     ends,
     new_figure,
-    styled,
     whisker,
     wrapped,
 )
 
-Bar = tuple[str, float, float, str]
-"""Name, height, standard error, family (bars of one family share a colour)."""
 TALL = 0.58
 """Of the space of a row, what its bar takes."""
 
@@ -241,20 +236,3 @@ def teacher_key(findings: Findings) -> list[tuple[str, str]]:
         (f"taught by {name}" + (f" ({models[name]})" if models[name] != name else ""), colour)
         for name, colour in colours.items()
     ]
-
-
-def draw_bars(given: Sequence[Bar], title: str, x_label: str, note: str, path: Path) -> None:
-    """Write a picture of `given` (PNG or SVG by `path`'s ending); the lines are two standard errors long each way.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    colours = colours_of(family for *_, family in given)
-    rows = [
-        Row(name, Span(value=height, low=height - 2 * error, high=height + 2 * error), colours[family])
-        for name, height, error, family in given
-    ]
-    with styled(), disk_errors(path):
-        figure = bars([Panel("", (("", tuple(rows)),))], title, x_label, note)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
