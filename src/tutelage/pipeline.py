@@ -245,14 +245,19 @@ def evaluation_of(recipe: Recipe, parts: Parts, policy: Model) -> evaluate.Input
     return evaluate.Inputs(model=policy, baseline=recipe.evaluation.baseline, prompts=parts.evaluated)
 
 
-def within(whole: Budget, whose: str, config: AnyAsking, made: Iterable[Artifact]) -> AnyAsking:
+def within(
+    whole: Budget, whose: str, config: AnyAsking, made: Iterable[Artifact], begun: Iterable[Usage] = ()
+) -> AnyAsking:
     """Return a stage's settings with no more budget than `whose` work has left after `made`.
+
+    Args:
+        begun: what was spent for artifacts that are not finished, the stage's own apart: it counts that itself.
 
     Raises:
         ConfigError: what an earlier stage cost is unknown, so that nobody can say what is left.
     """
     bills = [artifact.record.bill for artifact in made if artifact.record.bill is not None]
-    spent = Usage.total(usage for bill in bills for usage in (bill.paid, bill.lost))
+    spent = Usage.total([*(usage for bill in bills for usage in (bill.paid, bill.lost)), *begun])
     own = config.budget
     if whole.usd is not None and spent.dollars is None:
         raise ConfigError(

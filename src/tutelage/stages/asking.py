@@ -23,10 +23,11 @@ from tutelage.chat.batch_notes import num_running
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.ledger import Ledger
 from tutelage.chat.prices import cost
+from tutelage.chat.replies import Replies
 from tutelage.config import Group
 from tutelage.errors import ConfigError, UnavailableError
 from tutelage.progress import Progress
-from tutelage.records import Bill, Price
+from tutelage.records import Bill, Price, Usage
 from tutelage.store import Work
 
 BATCHES = "batches.jsonl"
@@ -119,7 +120,7 @@ def _at(price: Price | None, reply: ChatReply | ChatFailure) -> ChatReply | Chat
 
 def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking, work: Work) -> Asked:
     settings: dict[str, Any] = {
-        "payer": work.fingerprint[:16],
+        "payer": _payer(work),
         "budget": asking.budget,
         "ask_again": asking.ask_again,
     }
@@ -143,6 +144,21 @@ def _ask_api(endpoint: Endpoint, requests: Sequence[ChatRequest], asking: Asking
             client = HttpClient(endpoint, journal, **settings)
             replies = ask(client, requests, tell, max_consecutive_failures=asking.max_consecutive_failures)
         return Asked(client.name, replies, client.bill())
+
+
+def _payer(work: Work) -> str:
+    return work.fingerprint[:16]
+
+
+def spent_so_far(endpoint: Endpoint, work: Work) -> Usage:
+    """Return what an unfinished artifact has cost up to now, with what may have been lost for it."""
+    journal = work.root / REPLIES
+    if endpoint.provider == "miniature" or not journal.exists():
+        return Usage()
+    replies = Replies(endpoint, journal, _payer(work), Budget(), ())
+    replies.load()
+    replies.journal.close()
+    return replies.ledger.paid + replies.ledger.lost
 
 
 def spent(ledger: Ledger) -> str:

@@ -11,6 +11,7 @@ from tutelage.study.design import Way
 from tutelage.study.foreseen import Foreseen, total
 from tutelage.study.ground import Ground, missing_keys
 from tutelage.study.recipe import StudyRecipe
+from tutelage.study.running import spent_on
 
 FEW = 100
 """Prompts; fewer tell only large differences."""
@@ -38,8 +39,12 @@ def cautions(
 
 def _money(ground: Ground, foreseen: Foreseen, estimates: Sequence[Estimate]) -> Iterator[str]:
     budget = ground.graph.recipe.budget
+    if (budget.usd, budget.tokens) == (None, None):
+        return
     bills = [a.record.bill for task in ground.tasks if ground.is_made(task) for a in [ground.known[task.key]]]
-    spent = Usage.total(usage for bill in bills if bill is not None for usage in (bill.paid, bill.lost))
+    begun = spent_on((task for task in ground.tasks if not ground.is_made(task)), ground.known)
+    of_bills = [usage for bill in bills if bill is not None for usage in (bill.paid, bill.lost)]
+    spent = Usage.total([*of_bills, *begun.values()])
     if budget.usd is not None:
         most = total([e.batch if foreseen.mode_of(e.stage) == "batch" else e.live for e in estimates])
         left = budget.usd - (spent.dollars or 0.0)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -21,12 +21,14 @@ from typing import Any, NoReturn
 from tutelage import stages
 from tutelage.chat import Budget
 from tutelage.config import Group, StageConfig
-from tutelage.errors import StudyError, TutelageError
+from tutelage.errors import BudgetError, StudyError, TutelageError
 from tutelage.pipeline import within
 from tutelage.progress import say
-from tutelage.stages.asking import Asking
+from tutelage.records import Usage
+from tutelage.stages.asking import Asking, spent_so_far
 from tutelage.stages.ranks import end_with
 from tutelage.store import Artifact
+from tutelage.study.ground import endpoint_of
 from tutelage.study.tasks import Graph, Task
 
 
@@ -91,6 +93,7 @@ def _loop(
 ) -> None:
     """Start what can be started, take what is finished, until nothing is left."""
     limited = (budget.usd, budget.tokens) != (None, None)
+    begun = spent_on(waiting, done.made) if limited else {}
     running: dict[Future[Artifact], Task] = {}
     while waiting or running:
         for task in list(waiting):
@@ -105,22 +108,46 @@ def _loop(
                 waiting.remove(task)
             elif all(key in done.made for key in needs):
                 waiting.remove(task)
-                config = within(budget, name, task.config, done.made.values()) if asks else task.config  # type: ignore[type-var]
+                config: Any = task.config
+                if asks:
+                    others = [spent for key, spent in begun.items() if key not in (task.key, *done.made)]
+                    config = within(budget, name, config, done.made.values(), others)
                 running[start(task, config, task.inputs(done.made))] = task
         if not running:
             continue
         for future in wait(running, return_when=FIRST_COMPLETED).done:
-            _take(future, running.pop(future), done, for_all)
+            task = running.pop(future)
+            _take(future, task, done, for_all, budget)
+            if limited and task.key in done.failed:
+                begun |= spent_on([task], done.made)
 
 
-def _take(future: Future[Artifact], task: Task, done: Done, for_all: set[str]) -> None:
+def spent_on(tasks: Iterable[Task], made: Mapping[str, Artifact]) -> dict[str, Usage]:
+    """Return what was spent for tasks that are not done, by their keys: where money ran out, for example."""
+    found = {}
+    for task in tasks:
+        endpoint = endpoint_of(task)
+        if endpoint is not None and all(needed.key in made for _, needed in task.needs.values()):
+            work = task.does.work(task.config, task.inputs(made))
+            found[task.key] = spent_so_far(endpoint, work)
+    return found
+
+
+def _take(future: Future[Artifact], task: Task, done: Done, for_all: set[str], budget: Budget) -> None:
     try:
         done.made[task.key] = future.result()
     except TutelageError as error:
         if task.key in for_all:
             raise
-        done.failed[task.key] = f"{task.stage}: {error}"
+        done.failed[task.key] = f"{task.stage}: {error}{_of_study(error, budget)}"
         say(f"study: {task.stage} failed, the arms without it go on: {error}")
+
+
+def _of_study(error: TutelageError, whole: Budget) -> str:
+    """Say whose budget it is that ended: a stage has what the others left of the study's."""
+    limits = {"usd": whole.usd, "tokens": whole.tokens}
+    of = " and ".join(f"budget.{name}={limit}" for name, limit in limits.items() if limit is not None)
+    return f" (what other stages left of the study's {of})" if of and isinstance(error, BudgetError) else ""
 
 
 @contextlib.contextmanager

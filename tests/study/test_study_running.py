@@ -1,0 +1,51 @@
+"""Carrying out a study: what it may spend, and what becomes of arms that fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from small_study import RECIPE
+from stub_server import StubServer
+from tutelage.study.commands import graph_of
+from tutelage.study.plan import plan
+from tutelage.study.recipe import StudyRecipe
+from tutelage.study.running import Done, carry_out
+
+ASKED = (
+    RECIPE.split("teachers:")[0].replace("{{teacher: weak}}", "{{teacher: known}}")
+    + """
+teachers:
+  known: miniature_weak
+  one: {{endpoint: {{preset: local, base_url: "URL", model: one, price: {{input: 0, output: 10000}}}}}}
+  two: {{endpoint: {{preset: local, base_url: "URL", model: two, price: {{input: 0, output: 10000}}}}}}
+judges: {{judge: miniature_critic_unbiased}}
+seeds: [0]
+arms: {{one: {{teacher: one}}, two: {{teacher: two}}}}
+teach: {{max_tokens: 20}}
+"""
+)
+
+
+def carried_out(folder: Path, server: StubServer, *words: str) -> Done:
+    """Carry out a study whose two teachers are asked over HTTP, ten US cents a token."""
+    path = folder / "recipe.yaml"
+    path.write_text(ASKED.format(folder=folder).replace("URL", server.openai_url))
+    return carry_out(graph_of(StudyRecipe.load(path, words))[1])
+
+
+def paid(folder: Path) -> float:
+    rows = map(json.loads, (folder / "artifacts" / "replies.jsonl").read_text().splitlines())
+    bodies = [json.loads(row["body"]) for row in rows if "reply" in row]
+    return sum(body["usage"]["completion_tokens"] * 10_000 / 1e6 for body in bodies)
+
+
+def test_what_a_stage_spent_until_the_budget_ended_is_not_there_for_the_next_one(tmp_path: Path) -> None:
+    with StubServer(lambda messages: "one two three", models=("one", "two")) as server:
+        for _ in range(2):  # when it is run again, the stages before remember what they spent
+            done = carried_out(tmp_path, server, "budget.usd=1")
+            assert 0.8 < paid(tmp_path) <= 1
+            said = " ".join(plan(graph_of(StudyRecipe.load(tmp_path / "recipe.yaml", ["budget.usd=1"]))[1]).split())
+            assert f"budget.usd=1: ${1 - paid(tmp_path):.2f} of it are left" in said
+        assert "teach" in str(done.failed)
+        assert "other stages left of the study's budget.usd=1" in str(done.failed)
