@@ -171,6 +171,8 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
         return {shorthand: value}  # verdicts=[a,b]
     if not isinstance(value, dict):
         return value
+    if shorthand and _is_of(group_of(cls.model_fields[shorthand]), cls, value):
+        value = {shorthand: value}  # weak: {preset: openai, model: NAME}, of a teacher who is an endpoint
     tree: Tree = dict(value)
     if "preset" in tree and "preset" not in cls.model_fields:
         base = _expand(cls, _preset(cls, tree.pop("preset"), key), key)
@@ -184,6 +186,15 @@ def _expand(cls: type[BaseModel], value: Any, key: str) -> Any:
             where = f"{key}.{name}" if key else name
             tree[name] = {each: _expand(entry, value, f"{where}.{each}") for each, value in tree[name].items()}
     return tree
+
+
+def _is_of(inner: type[BaseModel] | None, outer: type[BaseModel], tree: Tree) -> bool:
+    """True if `tree` has settings of the group `inner` and none of the group `outer` around it."""
+    return (
+        inner is not None
+        and not tree.keys() & outer.model_fields
+        and bool(tree.keys() & {"preset", *inner.model_fields})
+    )
 
 
 # ---- words ------------------------------------------------------------------------------------------

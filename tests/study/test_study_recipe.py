@@ -52,6 +52,19 @@ def test_two_arms_that_are_the_same_are_refused_by_both_names(tmp_path: Path) ->
     assert [way.name for way in ways(loaded(tmp_path, arms=differ))] == ["sft-weak-20", "dpo-weak", "again"]
 
 
+def test_arms_or_judges_that_differ_in_speed_alone_are_the_same(tmp_path: Path) -> None:
+    faster = ARMS + "  faster: {teacher: weak, fraction: 0.2, feedback: dpo, dpo: {devices: 2}}\n"
+    assert "arms dpo-weak and faster are the same" in refused(tmp_path, arms=faster)
+    critics = "{critic: miniature_critic, quick: {preset: miniature_critic, timeout_seconds: 9}}"
+    arms = (
+        "  one: {teacher: weak, fraction: 0.2, feedback: dpo, critic: critic}\n"
+        "  two: {teacher: weak, fraction: 0.2, feedback: dpo, critic: quick}\n"
+    )
+    assert "arms one and two are the same" in refused(tmp_path, critics=critics, arms=arms)
+    judges = "{judge: miniature_critic_unbiased, again: {preset: miniature_critic_unbiased, timeout_seconds: 9}}"
+    assert "judges.again: the same as judges.judge" in refused(tmp_path, judges=judges)
+
+
 def test_a_judge_that_is_the_critic_is_refused_until_it_is_allowed(tmp_path: Path) -> None:
     said = refused(tmp_path, "judges.judge=miniature_critic")
     assert "judges.judge is the model that gives the feedback (critic)" in said
@@ -85,7 +98,25 @@ def test_what_the_study_sets_is_refused_in_a_stage_with_what_to_give_instead(tmp
             loaded(tmp_path, word, *(["label.critic.model=x"] if "openai" in word else []))
 
 
+def test_what_the_study_sets_is_refused_in_an_arm_too(tmp_path: Path) -> None:
+    begin = "  one: {teacher: weak, fraction: 0.2, feedback: dpo, "
+    for setting, instead in (
+        ("sft: {share: [0, 0.5]}", "one.sft.share: set by the study; give fraction"),
+        ("label: {critic: {preset: openai, model: m}}", "one.label.critic: set by the study; give critics"),
+        ("prefer: {shuffled: true}", "one.prefer.shuffled: set by the study; give feedback: shuffled"),
+        ("axes: {dpo.seed: [1, 2]}", "dpo.seed: set by the study; give seeds"),
+    ):
+        assert instead in refused(tmp_path, arms=f"{begin}{setting}}}")
+    second = "  one: {teacher: weak, fraction: 0.2, feedback: best_of_n, dpo: {share: [0, 1]}}"
+    assert "one.dpo.share: set by the study" in refused(tmp_path, arms=second)
+    assert ways(loaded(tmp_path, arms=f"{begin}sample: {{share: [0, 1]}}}}"))[0].sample.share == (0, 1)
+    with pytest.raises(ConfigError, match=r"evaluate.judging.seed: set by the study; give seeds"):
+        loaded(tmp_path, "evaluate.judging.seed=4")
+
+
 def test_seeds_prompts_and_opponent_are_given_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"seeds: found -1; expected numbers from 0"):
+        loaded(tmp_path, "seeds=[0,-1]")
     with pytest.raises(ConfigError, match="has one of them twice"):
         loaded(tmp_path, "seeds=[1,1]")
     with pytest.raises(ConfigError, match=r"give prompts .* or miniature"):
@@ -124,6 +155,18 @@ def test_axes_make_one_arm_for_each_combination(tmp_path: Path) -> None:
         (0.1, 0.2),
     ]
     assert "unknown key 'dpoo.loss'" in refused(tmp_path, arms="  a: {teacher: weak, axes: {dpoo.loss: [1]}}")
+    assert "axes.fraction: has no value" in refused(tmp_path, arms="  a: {teacher: weak, axes: {fraction: []}}")
+    assert "unknown key 'axes.sft'" in refused(tmp_path, arms="  a: {teacher: weak, axes: {axes.sft: [1]}}")
+    said = refused(tmp_path, arms="  a: {teacher: weak, axes: {teacher.name: [x]}}")
+    assert "teacher is no group of settings" in said
+
+
+def test_a_teacher_is_its_endpoint_where_it_is_said_like_a_critic(tmp_path: Path) -> None:
+    mine = "{preset: local, model: m, timeout_seconds: 9}"
+    short = loaded(tmp_path, teachers=f"{{weak: {mine}}}").teachers["weak"]
+    assert short == loaded(tmp_path, teachers=f"{{weak: {{endpoint: {mine}}}}}").teachers["weak"]
+    with pytest.raises(ConfigError, match=r"teachers\.weak\.endpont: unknown key"):
+        loaded(tmp_path, teachers="{weak: {endpont: openai}}")
 
 
 def test_without_arms_the_papers_comparison_and_its_controls_are_made(tmp_path: Path) -> None:
@@ -158,6 +201,9 @@ def test_comparisons_of_the_recipe_name_arms_that_exist(tmp_path: Path) -> None:
         questions(recipe, ways(recipe))
     recipe = loaded(tmp_path, "comparisons=[[dpo-weak, dpo-weak]]")
     with pytest.raises(ConfigError, match="with itself"):
+        questions(recipe, ways(recipe))
+    recipe = loaded(tmp_path, "comparisons=[[dpo-weak, sft-weak-20], [sft-weak-20, dpo-weak]]")
+    with pytest.raises(ConfigError, match="dpo-weak and sft-weak-20 are compared twice"):
         questions(recipe, ways(recipe))
 
 

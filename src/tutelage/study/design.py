@@ -16,7 +16,7 @@ from tutelage.stages.label import Config as LabelConfig
 from tutelage.stages.prefer import Config as PreferConfig
 from tutelage.stages.sample import Config as SampleConfig
 from tutelage.stages.sft import Config as SftConfig
-from tutelage.study.recipe import OWN, Arm, StudyRecipe, Teacher, laid_over
+from tutelage.study.recipe import OWN, Arm, StudyRecipe, Teacher, laid_over, set_by_study
 
 _STAGES = ("sft", "sample", "label", "prefer", "dpo")
 C = TypeVar("C", bound=StageConfig)
@@ -79,7 +79,10 @@ def ways(recipe: StudyRecipe) -> list[Way]:
     found = [_resolved(recipe, *each) for name, arm in arms.items() for each in _spread(recipe, name, arm)]
     seen: dict[str, str] = {}
     for way in found:
-        key = repr((way.model, way.teacher, way.arm.fraction, way.arm.feedback, *_read(way)))
+        endpoint = way.teacher.endpoint
+        teacher = way.teacher if endpoint is None else endpoint.identity()
+        read = [group.identity() for group in _read(way)]  # how fast, and with how many devices, is no difference
+        key = repr((way.model, teacher, way.arm.fraction, way.arm.feedback, way.arm.pairs, read))
         if key in seen:
             raise ConfigError(
                 f"study {recipe.name}: arms {seen[key]} and {way.name} are the same; "
@@ -89,12 +92,12 @@ def ways(recipe: StudyRecipe) -> list[Way]:
     return found
 
 
-def _read(way: Way) -> tuple[object, ...]:
+def _read(way: Way) -> tuple[Group, ...]:
     """What an arm's result depends on beside its teacher and model."""
-    if way.arm.feedback == "none":
+    if way.critic is None:
         return (way.sft,)
     last = way.second_sft if way.arm.feedback == "best_of_n" else way.dpo
-    return way.sft, way.critic, way.arm.pairs, way.sample, way.label, way.prefer, last
+    return way.sft, way.critic, way.sample, way.label, way.prefer, last
 
 
 def default_arms(recipe: StudyRecipe) -> dict[str, Arm]:
@@ -127,6 +130,11 @@ def _spread(recipe: StudyRecipe, name: str, arm: Arm) -> list[tuple[str, Arm, st
     if not arm.axes:
         return [(name, arm, "")]
     base = arm.model_dump(exclude_unset=True, exclude={"axes"})
+    for key, several in arm.axes.items():
+        if not several:
+            raise ConfigError(
+                f"study {recipe.name}, arms.{name}.axes.{key}: has no value; give some, or leave it out"
+            )
     found = []
     for values in product(*arm.axes.values()):
         tree = _copied(base)
@@ -144,10 +152,13 @@ def _copied(tree: Tree) -> Tree:
 
 def _put(tree: Tree, key: str, value: Any, where: str) -> None:
     *groups, last = key.split(".")
-    if (groups or [last])[0] not in Arm.model_fields:
-        raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, list(Arm.model_fields))}")
+    known = [name for name in Arm.model_fields if name != "axes"]
+    if (groups or [last])[0] not in known:
+        raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}")
     for group in groups:
         tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{where}: {key}: {group} is no group of settings but {tree!r}; give {group}")
     tree[last] = value
 
 
@@ -185,6 +196,12 @@ _ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._
 
 def _stage(where: str, stage: str, config: StageConfig, arm: Arm) -> StageConfig:
     given = getattr(arm, stage)
+    kind = "sft" if stage == "dpo" and arm.feedback == "best_of_n" else stage
+    problems = set_by_study(
+        kind, {k: v for k, v in given.items() if (kind, k) != ("sample", "share")}, f"{where}.{stage}."
+    )
+    if problems:
+        raise ConfigError("\n  ".join(problems))
     if not given or (stage == "dpo" and arm.feedback == "best_of_n"):
         return config
     return build(type(config), laid_over(config, given), f"{where}.{stage}")

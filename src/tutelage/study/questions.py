@@ -35,6 +35,10 @@ def questions(recipe: StudyRecipe, found: list[Way]) -> list[Question]:
                     raise ConfigError(f"comparisons: no arm is called {name!r}{near} (arms: {', '.join(by_name)})")
             if pair[0] == pair[1]:
                 raise ConfigError(f"comparisons: {pair[0]} with itself; give two arms")
+        pairs = [tuple(sorted(pair)) for pair in recipe.comparisons]
+        if twice := [pair for place, pair in enumerate(pairs) if pair in pairs[:place]]:
+            both = " and ".join(twice[0])
+            raise ConfigError(f"comparisons: {both} are compared twice, which the correction for several would count")
         return [Question(a, b, _asks(recipe, by_name[a], by_name[b])) for a, b in recipe.comparisons]
     asked = [each for way in found if way.arm.feedback != "none" for each in _about(recipe, way, found)]
     if not asked:  # SFT alone, on several teachers or fractions: each against the first

@@ -16,6 +16,7 @@ from tutelage.errors import ConfigError
 from tutelage.findings import Feedback, Rule
 from tutelage.generate.settings import Drawing
 from tutelage.inputs import Model, Prompts, Rows
+from tutelage.records import digest
 from tutelage.stages.asking import Asking
 from tutelage.stages.dpo import Config as DpoConfig
 from tutelage.stages.judging import Critic, Judging
@@ -175,12 +176,12 @@ class StudyRecipe(Group):
     @model_validator(mode="after")
     def _settings_are_the_studys(self) -> Self:
         problems = []
-        for stage, keys in _SET_BY_STUDY.items():
-            for key, instead in keys.items():
-                if key in getattr(self, stage).model_fields_set:
-                    problems.append(f"{stage}.{key}: set by the study; give {instead}")
+        for stage in _SET_BY_STUDY:
+            problems += set_by_study(stage, getattr(self, stage).model_dump(exclude_unset=True), f"{stage}.")
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"seeds: {list(self.seeds)} has one of them twice")
+        if wrong := [seed for seed in self.seeds if not 0 <= seed < 2**31]:
+            problems.append(f"seeds: found {wrong[0]}; expected numbers from 0 to {2**31 - 1}")
         if (self.prompts is None) == (self.miniature is None):
             problems.append("give prompts (to train on) or miniature (its prompts), one of them")
         if self.miniature is not None and (self.evaluation.prompts or self.evaluation.held_out):
@@ -227,6 +228,11 @@ class StudyRecipe(Group):
             )
             if teacher not in self.teachers:
                 problems.append(_unknown(f"own_completions.{critic}", teacher, "teachers", self.teachers))
+        judges: dict[str, str] = {}
+        for name, judge in self.judges.items():
+            other = judges.setdefault(digest(judge.identity()), name)
+            if other != name:
+                problems.append(f"judges.{name}: the same as judges.{other}; leave one of them out")
         for name in (*self.teachers, *self.critics, *self.judges, *self.models):
             if name in (OWN, "NAME") or not set(name) <= _ALLOWED:
                 problems.append(f"{name!r}: no name for a model of a study; letters, digits, . + - and _ make one")
@@ -243,8 +249,22 @@ _SET_BY_STUDY: Mapping[str, Mapping[str, str]] = {
     "label": _COMMON | {"critic": "critics", "seed": "seeds"},
     "prefer": _COMMON | {"seed": "seeds", "shuffled": "feedback: shuffled of an arm"},
     "dpo": _COMMON | {"seed": "seeds"},
-    "evaluate": _COMMON,
+    "evaluate": _COMMON | {"judging.seed": "seeds"},
 }
+
+
+def set_by_study(stage: str, given: Tree, where: str) -> list[str]:
+    """Return a sentence for each setting among those `given` for a stage that the study itself sets."""
+    return [
+        f"{where}{key}: set by the study; give {instead}"
+        for key, instead in _SET_BY_STUDY[stage].items()
+        if _has(given, key)
+    ]
+
+
+def _has(tree: Any, key: str) -> bool:
+    name, _, rest = key.partition(".")
+    return isinstance(tree, dict) and name in tree and (not rest or _has(tree[name], rest))
 
 
 def _unknown(key: str, name: str, where: str, known: Mapping[str, object]) -> str:
