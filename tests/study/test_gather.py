@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from small_study import SmallStudy
+from small_study import RECIPE, SmallStudy
 from tutelage.errors import StudyError
 from tutelage.findings import STUDY, Findings
 from tutelage.measure.win_rate import scores
 from tutelage.records import Verdict
-from tutelage.study.gather import gather
+from tutelage.study import costs
+from tutelage.study.design import ways
+from tutelage.study.gather import Material, curve_of, gather
+from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import Done
+from tutelage.study.scores import Judgement
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,18 @@ def test_what_is_saved_is_json_without_nan(found: Findings, tmp_path: Path) -> N
     text = found.save(tmp_path).read_text()
     assert "percentage points" in json.loads(text)["about"]
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"found {name}"))
+
+
+def test_a_scaling_curve_has_one_arm_a_fraction_and_keeps_the_settings_of_sft(small: SmallStudy) -> None:
+    arms = """
+  few: {{teacher: weak, fraction: 0.2, axes: {{sft.lr: [1e-4, 1e-3]}}}}
+  all: {{teacher: weak, axes: {{sft.lr: [1e-4, 1e-3]}}}}
+"""
+    path = small.recipe.folder.parent / "curves.yaml"
+    path.write_text(RECIPE.split("  sft-weak-20")[0].format(folder=path.parent) + arms.format())
+    recipe = StudyRecipe.load(path)
+    found = {way.name: way for way in ways(recipe)}
+    score, cost = {0: {"a": 1.0, "b": 0.0}}, costs.cost(small.ways["dpo-weak"], small.runs["dpo-weak"])
+    have = Material(recipe, list(found.values()), {}, {}, [Judgement("judge", dict.fromkeys(found, score))], [])
+    points = curve_of(have, found["all-lr-0.001"], have.judgements[0].scores, dict.fromkeys(found, cost))
+    assert [point.arm for point in points] == ["few-lr-0.001", "all-lr-0.001"]

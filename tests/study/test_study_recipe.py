@@ -195,6 +195,32 @@ def test_the_comparisons_are_those_that_the_paper_asks(tmp_path: Path) -> None:
     assert len(said) == len(asked)
 
 
+def test_arms_are_compared_with_what_differs_from_them_in_one_thing(tmp_path: Path) -> None:
+    arms = """
+  start: {teacher: weak, fraction: 0.2, axes: {sft.lr: [1e-3, 1e-4]}}
+  all: {teacher: weak, axes: {sft.lr: [1e-3, 1e-4]}}
+  dpo: {teacher: weak, fraction: 0.2, feedback: dpo, axes: {sft.lr: [1e-3, 1e-4], dpo.loss.beta: [0.1, 0.2]}}
+  lot: {teacher: weak, fraction: 0.2, feedback: shuffled}
+"""
+    recipe = loaded(tmp_path, arms=arms)
+    asked = questions(recipe, ways(recipe))
+    assert {(q.first, q.second) for q in asked} == {
+        *((f"dpo-lr-{lr}-beta-{b}", f"{other}-lr-{lr}") for lr in ("0.001", "0.0001") for b in ("0.1", "0.2")
+          for other in ("start", "all")),
+        ("dpo-lr-0.001-beta-0.1", "lot"),
+        ("lot", "start-lr-0.001"),
+    }  # fmt: skip
+
+
+def test_no_two_comparisons_read_the_same(tmp_path: Path) -> None:
+    again = ARMS + "  gentle: {teacher: weak, fraction: 0.2, feedback: dpo, dpo: {lr: 1e-6}}\n"
+    recipe = loaded(tmp_path, arms=again)
+    assert [q.asked.question for q in questions(recipe, ways(recipe))] == [
+        "Feedback from critic (dpo-weak) over its start, SFT on 20 % of weak",
+        "Feedback from critic (gentle) over its start, SFT on 20 % of weak",
+    ]
+
+
 def test_comparisons_of_the_recipe_name_arms_that_exist(tmp_path: Path) -> None:
     recipe = loaded(tmp_path, "comparisons=[[dpo-weak, sft-weak-02]]")
     with pytest.raises(ConfigError, match=r"no arm is called 'sft-weak-02'; did you mean sft-weak-20\?"):

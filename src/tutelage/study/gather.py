@@ -230,9 +230,9 @@ def _matched(
     by_name = {way.name: way for way in have.ways}
     both = [by_name[question.first], by_name[question.second]]
     moved = [way for way in both if way.arm.feedback == "none"]
-    if len(moved) != 1 or moved[0].is_start_of(both[0]) or not all(way.name in prices for way in both):
+    if len(moved) != 1 or any(map(moved[0].is_start_of, both)) or not all(way.name in prices for way in both):
         return ()
-    curve = _curve(have, moved[0], scores, prices)
+    curve = curve_of(have, moved[0], scores, prices)
     found = (matched(rule, question.first, question.second, curve, prices, scores) for rule in RULES)
     return tuple(
         each.model_copy(update={"says": capital(matched_clause(each.rule, each.difference, question.asked))})
@@ -240,16 +240,21 @@ def _matched(
     )
 
 
-def _curve(have: Material, way: Way, scores: Mapping[str, Scores], prices: Mapping[str, Cost]) -> list[Point]:
-    """Return the arms of SFT alone that differ from `way` in how many prompts were taught."""
-    return [
-        Point(other.name, other.arm.fraction, prices[other.name], scores[other.name])
-        for other in sorted(have.ways, key=lambda w: w.arm.fraction)
-        if other.arm.feedback == "none"
-        and (other.arm.teacher, other.model_name) == (way.arm.teacher, way.model_name)
-        and other.name in prices
-        and other.name in scores
-    ]
+def curve_of(have: Material, way: Way, scores: Mapping[str, Scores], prices: Mapping[str, Cost]) -> list[Point]:
+    """Return the arms of SFT alone that differ from `way` in how many prompts were taught.
+
+    Of several on one fraction it is the one with `way`'s settings of SFT, or else the first.
+    """
+    points: dict[float, Way] = {}
+    for other in sorted(have.ways, key=lambda w: (w.arm.fraction, w.sft != way.sft)):
+        if (
+            other.arm.feedback == "none"
+            and (other.arm.teacher, other.model_name) == (way.arm.teacher, way.model_name)
+            and other.name in prices
+            and other.name in scores
+        ):
+            points.setdefault(other.arm.fraction, other)
+    return [Point(w.name, fraction, prices[w.name], scores[w.name]) for fraction, w in points.items()]
 
 
 def _curves(have: Material, prices: Mapping[str, Cost]) -> list[Curve]:
@@ -258,7 +263,7 @@ def _curves(have: Material, prices: Mapping[str, Cost]) -> list[Curve]:
     found = []
     for teacher, model in dict.fromkeys((w.arm.teacher, w.model_name) for w in have.ways):
         way = next(w for w in have.ways if (w.arm.teacher, w.model_name) == (teacher, model))
-        points = _curve(have, way, scores, prices)
+        points = curve_of(have, way, scores, prices)
         if len({point.fraction for point in points}) < 2:
             continue
         found.append(

@@ -39,11 +39,27 @@ def questions(recipe: StudyRecipe, found: list[Way]) -> list[Question]:
         if twice := [pair for place, pair in enumerate(pairs) if pair in pairs[:place]]:
             both = " and ".join(twice[0])
             raise ConfigError(f"comparisons: {both} are compared twice, which the correction for several would count")
-        return [Question(a, b, _asks(recipe, by_name[a], by_name[b])) for a, b in recipe.comparisons]
+        return _told_apart([Question(a, b, _asks(recipe, by_name[a], by_name[b])) for a, b in recipe.comparisons])
     asked = [each for way in found if way.arm.feedback != "none" for each in _about(recipe, way, found)]
     if not asked:  # SFT alone, on several teachers or fractions: each against the first
         asked = [Question(way.name, found[0].name, _asks(recipe, way, found[0])) for way in found[1:]]
-    return list({(question.first, question.second): question for question in reversed(asked)}.values())[::-1]
+    once = {(question.first, question.second): question for question in reversed(asked)}
+    return _told_apart(list(once.values())[::-1])
+
+
+def _told_apart(asked: list[Question]) -> list[Question]:
+    """Name the arms where two questions would read the same: in them arms differ that are the same in words."""
+    alike: dict[Asked, list[Question]] = {}
+    for each in asked:
+        alike.setdefault(each.asked, []).append(each)
+
+    def named(one: Question) -> Question:
+        first, second = ({getattr(q, place) for q in alike[one.asked]} for place in ("first", "second"))
+        what = one.asked.what + (f" ({one.first})" if len(first) > 1 else "")
+        over = one.asked.over + (f" ({one.second})" if len(second) > 1 else "")
+        return Question(one.first, one.second, Asked(what, over))
+
+    return [named(each) for each in asked]
 
 
 def _about(recipe: StudyRecipe, way: Way, found: list[Way]) -> list[Question]:
@@ -53,15 +69,11 @@ def _about(recipe: StudyRecipe, way: Way, found: list[Way]) -> list[Question]:
     starts = [w for w in same if w.is_start_of(way)]
     if way.arm.feedback != "dpo":
         return [Question(way.name, w.name, _asks(recipe, way, w)) for w in starts]
-    alone = [w for w in whole if w.arm.teacher == way.arm.teacher]
+    alone = _trained_as(way, [w for w in whole if w.arm.teacher == way.arm.teacher])
     own = own_teacher(recipe, way)
     strong = [w for w in whole if w.arm.teacher == own and own != way.arm.teacher]
-    controls = [
-        w
-        for w in same
-        if w.arm.feedback in ("best_of_n", "shuffled")
-        and (w.critic_name, w.arm.teacher, w.arm.fraction) == (way.critic_name, way.arm.teacher, way.arm.fraction)
-    ]
+    strong = _trained_as(alone[0] if alone else way, strong)
+    controls = [w for w in same if _is_control_of(w, way)]
     several = len(recipe.models) > 1
     of_critic = f"SFT on {way.critic_name}'s own completions ({own})"
     return [
@@ -71,6 +83,22 @@ def _about(recipe: StudyRecipe, way: Way, found: list[Way]) -> list[Question]:
         *(Question(way.name, w.name, _asks(recipe, way, w)) for w in starts),
         *(Question(way.name, w.name, _asks(recipe, way, w)) for w in controls),
     ]
+
+
+def _trained_as(way: Way, found: list[Way]) -> list[Way]:
+    """Return those whose SFT has the settings of `way`'s; all of them if none has."""
+    return [w for w in found if w.sft == way.sft] or found
+
+
+def _is_control_of(control: Way, way: Way) -> bool:
+    """True if the two differ in what is made of the critic's labels, and in nothing else."""
+    if control.arm.feedback not in ("best_of_n", "shuffled"):
+        return False
+
+    def rest(w: Way) -> tuple[object, ...]:
+        return w.critic_name, w.arm.teacher, w.arm.fraction, w.sft, w.sample, w.label, w.prefer
+
+    return rest(control) == rest(way) and (control.arm.feedback == "best_of_n" or control.dpo == way.dpo)
 
 
 def own_teacher(recipe: StudyRecipe, way: Way) -> str | None:
