@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from small_study import RECIPE
@@ -49,3 +54,26 @@ def test_what_a_stage_spent_until_the_budget_ended_is_not_there_for_the_next_one
             assert f"budget.usd=1: ${1 - paid(tmp_path):.2f} of it are left" in said
         assert "teach" in str(done.failed)
         assert "other stages left of the study's budget.usd=1" in str(done.failed)
+
+
+def test_ctrl_c_in_a_terminal_stops_all_processes_without_a_word_of_theirs(tmp_path: Path) -> None:
+    with StubServer(models=("one", "two"), latency=1.0) as server:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(ASKED.format(folder=tmp_path).replace("URL", server.openai_url))
+        # tests may themselves be run in the background, where SIGINT is ignored
+        program = (
+            "import signal, sys, tutelage.cli as t; signal.signal(2, signal.default_int_handler); sys.exit(t.main())"
+        )
+        command = [sys.executable, "-c", program, "study", str(path), "workers=2"]
+        study = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+        children = Path(f"/proc/{study.pid}/task/{study.pid}/children")
+        until = time.monotonic() + 60
+        while len(children.read_text().split()) < 3:  # one of them is Python's own
+            assert study.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(study.pid, signal.SIGINT)
+        said = study.communicate(timeout=60)[1]
+    assert study.returncode == 130
+    assert "Traceback" not in said
+    assert "the same command goes on" in said

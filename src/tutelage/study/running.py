@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, NoReturn
 
 from tutelage import stages
@@ -156,13 +156,14 @@ def _runner(workers: int) -> Iterator[Start]:
     if workers == 1:
         yield _here
         return
-    context = get_context("spawn")  # a forked process would hold half of torch's threads
-    pids: Any = context.SimpleQueue()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), pids, threads))
+    others = set(active_children())
+    # a forked process would hold half of torch's threads
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(), threads))
 
     def start(stage: str, config: StageConfig, inputs: Group) -> Future[Artifact]:
-        return pool.submit(_make, stage, config, inputs)
+        with _without_interrupt():
+            return pool.submit(_make, stage, config, inputs)
 
     try:
         yield start
@@ -173,11 +174,20 @@ def _runner(workers: int) -> Iterator[Start]:
             "kept, and the same command goes on"
         ) from None
     except BaseException:
-        while not pids.empty():  # they save what they train, as on Ctrl-C
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pids.get(), signal.SIGTERM)
+        for process in set(active_children()) - others:
+            process.terminate()  # they save what they train, as on Ctrl-C
         pool.shutdown(cancel_futures=True)
         raise
+
+
+@contextlib.contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches all of a terminal, from processes that are started here: we tell them to stop."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _here(stage: str, config: StageConfig, inputs: Group) -> Future[Artifact]:
@@ -189,9 +199,12 @@ def _here(stage: str, config: StageConfig, inputs: Group) -> Future[Artifact]:
     return future
 
 
-def _begin(parent: int, pids: Any, threads: int) -> None:
+_AT_WORK = threading.Event()
+"""In a process of the pool: it is making something."""
+
+
+def _begin(parent: int, threads: int) -> None:
     """Set up a process of the pool: quiet, its share of the cores, and stopped together with the one that made it."""
-    pids.put(os.getpid())
     os.environ["TUTELAGE_QUIET"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     signal.signal(signal.SIGTERM, _stop)
@@ -199,8 +212,20 @@ def _begin(parent: int, pids: Any, threads: int) -> None:
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a broken pool tells them again, while they save
+    if not _AT_WORK.is_set():
+        os._exit(1)
     raise KeyboardInterrupt
 
 
 def _make(stage: str, config: StageConfig, inputs: Group) -> Artifact:
-    return stages.get(stage).run(config, inputs)
+    _AT_WORK.set()
+    try:
+        return stages.get(stage).run(config, inputs)
+    except KeyboardInterrupt:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # it is saved, and nobody is there to hear of it
+        raise
+    finally:
+        _AT_WORK.clear()
