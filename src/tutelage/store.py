@@ -113,7 +113,10 @@ class Artifact(Record):
         except OSError as error:
             raise StoreError(f"{folder / RECORD}: cannot be read ({error.strerror})") from None
         except (ValueError, RecursionError) as error:
-            raise StoreError(f"{folder / RECORD}: not a record of this version of tutelage: {brief(error)}") from None
+            raise StoreError(
+                f"{folder / RECORD}: not a record of this version of tutelage: {brief(error)}; remove {folder} to "
+                "have it made again, or use the tutelage that made it"
+            ) from None
 
     def rows(self, name: str, kind: type[AnyRecord]) -> list[AnyRecord]:
         """Read the rows of one of the artifact's files."""

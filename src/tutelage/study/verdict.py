@@ -48,7 +48,8 @@ def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
         )
         told.update(keys)
     said += [one.says for key, one in compared.items() if key not in told]
-    return tuple(said) or ("No two arms can be compared yet.",)
+    nothing = "No two arms can be compared yet." if asked else "There are no two arms that the study compares."
+    return tuple(said) or (nothing,)
 
 
 _LATTER = Asked("the latter", "the former")
