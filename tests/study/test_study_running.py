@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from small_study import RECIPE
 from stub_server import StubServer
-from tutelage.study.commands import graph_of
+from tutelage.errors import StudyError
+from tutelage.study.commands import graph_of, run
 from tutelage.study.plan import plan
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import Done, carry_out
@@ -77,3 +81,16 @@ def test_ctrl_c_in_a_terminal_stops_all_processes_without_a_word_of_theirs(tmp_p
     assert study.returncode == 130
     assert "Traceback" not in said
     assert "the same command goes on" in said
+
+
+def test_a_study_that_runs_already_is_not_run_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(ASKED.format(folder=tmp_path).replace("URL", "http://127.0.0.1:9/v1"))
+    recipe = StudyRecipe.load(path)
+    recipe.folder.mkdir()
+    with (recipe.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StudyError, match="another process is running this study now"):
+            run(recipe)
+        with pytest.raises(StudyError, match="not one run is finished"):
+            run(recipe, only_report=True)

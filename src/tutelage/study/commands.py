@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tutelage.disk import disk_errors, is_file, write_atomically
@@ -84,7 +86,8 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
         done = look_up(graph)
     else:
         check(graph)
-        done = carry_out(graph)
+        with _alone(recipe.folder):
+            done = carry_out(graph)
     findings = gather(graph, found, done)
     missing = [f"{arm.name}, seed {m.seed}: {m.stage}: {m.why}" for arm in findings.arms for m in arm.missing]
     if not any(arm.rates for arm in findings.arms):
@@ -119,6 +122,29 @@ def write(findings: Findings, folder: Path) -> Sequence[Path]:
     with disk_errors(folder):
         write_atomically(folder / REPORT, page)
     return folder / REPORT, saved, folder / FIGURES
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the study for this process: two would fail each other's arms, and spend a budget twice.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    name = folder / ".lock"
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = name.open("w")
+    with lock:
+        with disk_errors(name):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StudyError(
+                    f"{folder}: another process is running this study now; wait for it, or look at what is there "
+                    "with --report"
+                ) from None
+        yield
 
 
 def check_folder(recipe: StudyRecipe) -> None:

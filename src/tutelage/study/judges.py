@@ -44,8 +44,9 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
 
 def _gain(judges: Sequence[tuple[float, Judgement]], arm: str, start: str) -> Span:
     parts = [part for weight, each in judges for part in ((weight, each.scores[arm]), (-weight, each.scores[start]))]
+    most = sum(abs(weight) for weight, _ in judges)
     try:
-        mean = mean_of(combine(parts), -2.0, 2.0)
+        mean = mean_of(combine(parts), -most, most)
     except DataError as error:
         return Span(value=None, note=str(error))
     return Span(value=mean.value, low=mean.low, high=mean.high, num=mean.num_prompts)
