@@ -96,7 +96,7 @@ def _is_control_of(control: Way, way: Way) -> bool:
         return False
 
     def rest(w: Way) -> tuple[object, ...]:
-        return w.critic_name, w.arm.teacher, w.arm.fraction, w.sft, w.sample, w.label, w.prefer
+        return w.critic_name, w.arm.teacher, w.arm.fraction, w.arm.pairs, w.sft, w.sample, w.label, w.prefer
 
     return rest(control) == rest(way) and (control.arm.feedback == "best_of_n" or control.dpo == way.dpo)
 
