@@ -8,6 +8,7 @@ import pytest
 
 from small_study import RECIPE
 from tutelage.errors import ConfigError
+from tutelage.inputs import Model
 from tutelage.study.commands import graph_of
 from tutelage.study.design import default_arms, ways
 from tutelage.study.plan import plan
@@ -177,6 +178,13 @@ def test_without_arms_the_papers_comparison_and_its_controls_are_made(tmp_path: 
         "best-of-n-weak", "shuffled-weak", "own-weak",
     ]  # fmt: skip
     assert len(ways(recipe)) == 9
+    two = recipe.model_copy(
+        update={"models": {"a": Model(path="x"), "b": Model(path="y")}, "sft_small": {"epochs": 9}}
+    )
+    found = {way.name: way for way in ways(two)}
+    assert len(found) == 18
+    assert {way.sft.epochs for name, way in found.items() if "-100-" not in name} == {9}
+    assert {way.model.path for name, way in found.items() if name.endswith("-b")} == {"y"}
 
 
 def test_the_comparisons_are_those_that_the_paper_asks(tmp_path: Path) -> None:

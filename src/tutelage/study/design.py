@@ -104,24 +104,23 @@ def default_arms(recipe: StudyRecipe) -> dict[str, Arm]:
     """Return the paper's comparison for each teacher, and three controls for the first one.
 
     SFT on the share, SFT on all, and SFT on the share with feedback on the rest (Sharma et al. 2024, Figures 2 and
-    5). Controls: SFT on what the critic chose, DPO on labels drawn by lot, and feedback from the teacher itself.
+    5). Controls: SFT on what the critic chose, DPO on labels drawn at random, and feedback from the teacher itself.
     """
-    share, percent = recipe.sft_fraction, f"{100 * recipe.sft_fraction:g}"
-    arms: dict[str, Arm] = {}
-    for teacher in recipe.teachers:
-        arms[f"sft-{teacher}-{percent}"] = Arm(teacher=teacher, fraction=share)
-        arms[f"sft-{teacher}-100"] = Arm(teacher=teacher)
-        if recipe.critics:
-            arms[f"dpo-{teacher}"] = Arm(
-                teacher=teacher, fraction=share, feedback="dpo", critic=next(iter(recipe.critics))
-            )
-    if recipe.critics:
-        first = next(iter(recipe.teachers))
-        start: dict[str, Any] = {"teacher": first, "fraction": share, "critic": next(iter(recipe.critics))}
-        arms[f"best-of-n-{first}"] = Arm(**start, feedback="best_of_n")
-        arms[f"shuffled-{first}"] = Arm(**start, feedback="shuffled")
-        if recipe.teachers[first].endpoint is not None:
-            arms[f"own-{first}"] = Arm(**start | {"critic": OWN}, feedback="dpo")
+    percent, arms = f"{100 * recipe.sft_fraction:g}", {}
+    first, critic = next(iter(recipe.teachers)), next(iter(recipe.critics), None)
+    for model in recipe.models:
+        of = "" if len(recipe.models) == 1 else f"-{model}"
+        small: dict[str, Any] = {"model": model, "fraction": recipe.sft_fraction, "sft": recipe.sft_small}
+        for teacher in recipe.teachers:
+            arms[f"sft-{teacher}-{percent}{of}"] = Arm(teacher=teacher, **small)
+            arms[f"sft-{teacher}-100{of}"] = Arm(teacher=teacher, model=model)
+            if critic is not None:
+                arms[f"dpo-{teacher}{of}"] = Arm(teacher=teacher, critic=critic, feedback="dpo", **small)
+        if critic is not None:
+            for name, feedback in (("best-of-n", "best_of_n"), ("shuffled", "shuffled")):
+                arms[f"{name}-{first}{of}"] = Arm(teacher=first, critic=critic, feedback=feedback, **small)
+            if recipe.teachers[first].endpoint is not None:
+                arms[f"own-{first}{of}"] = Arm(teacher=first, critic=OWN, feedback="dpo", **small)
     return arms
 
 

@@ -148,6 +148,9 @@ class StudyRecipe(Group):
         description="of the order of prompts that fractions are taken in; the same for all arms",
     )
     sft_fraction: float = Field(0.1, gt=0, lt=1, description="of the default arms: the paper's 10 %")
+    sft_small: dict[str, Any] = Field(
+        {}, description="of the default arms that learn sft_fraction: settings laid over sft, such as {epochs: 9}"
+    )
     arms: dict[str, Arm] = Field({}, description="by names of yours; none: the paper's comparison with its controls")
     comparisons: tuple[tuple[str, str], ...] = Field(
         (), description="[first, second] arms; none: what feedback adds, and what it is to be held against"
@@ -178,6 +181,8 @@ class StudyRecipe(Group):
         problems = []
         for stage in _SET_BY_STUDY:
             problems += set_by_study(stage, getattr(self, stage).model_dump(exclude_unset=True), f"{stage}.")
+        if self.sft_small and self.arms:
+            problems.append("sft_small: read by the default arms; give sft to an arm that is to have its own")
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"seeds: {list(self.seeds)} has one of them twice")
         if wrong := [seed for seed in self.seeds if not 0 <= seed < 2**31]:
