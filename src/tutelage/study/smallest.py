@@ -41,11 +41,12 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
         def shown(count: int) -> float:
             return smallest_shown(spread, num_prompts, count, ALPHA / num)
 
-        rows = [f"{_of(seeds + more):>8}: {shown(seeds + more):5.1f}" for more in _MORE]
+        rows = [f"{_of(seeds + more):>8}: {_points(shown(seeds + more)):>5}" for more in _MORE]
         return Smallest(shown(seeds), [intro, *rows, where])
     head = f"{'if training runs differ by':>26}" + "".join(f"{points:>7g}" for points in _SUPPOSED)
     rows = [
-        f"{_of(seeds + more):>26}" + "".join(f"{_planned(num_prompts, num, seeds + more)(p):7.1f}" for p in _SUPPOSED)
+        f"{_of(seeds + more):>26}"
+        + "".join(f"{_points(_planned(num_prompts, num, seeds + more)(p)):>7}" for p in _SUPPOSED)
         for more in _MORE
     ]
     assumed = [
@@ -55,6 +56,11 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
     if seeds == 1:
         assumed.append("One seed: what is said holds for its training runs, not for others.")
     return Smallest(_planned(num_prompts, num, seeds)(0.0), [intro, head, *rows, *assumed])
+
+
+def _points(value: float) -> str:
+    """Return a difference; two win rates can be 100 points apart at most."""
+    return f"{value:.1f}" if value <= 100 else "none"
 
 
 def _of(seeds: int) -> str:
