@@ -207,10 +207,11 @@ def test_tokens_of_a_finished_arm_are_those_it_was_trained_on(small: SmallStudy)
 
 def test_more_seeds_show_smaller_differences(files: Path) -> None:
     said = plan(graph(files))
-    effects = [[float(cell) for cell in row(said, f"{num} seeds")] for num in (2, 4, 5)]
+    effects = [[float(cell.replace("none", "inf")) for cell in row(said, f"{num} seeds")] for num in (2, 4, 5)]
     assert all(a >= b for one, two in pairwise(effects) for a, b in zip(one, two, strict=True))
+    assert effects[0][-1] == float("inf")  # two seeds and a few prompts show nothing, and the plan says so
     assert all(one[-1] > two[-1] for one, two in pairwise(effects))
-    assert all(alike < differ < differ_more for alike, differ, differ_more in effects)
+    assert all(alike <= differ <= differ_more for alike, differ, differ_more in effects)
 
 
 def earlier(seed_deviation: float, prompt_deviation: float) -> Findings:
