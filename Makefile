@@ -1,5 +1,5 @@
 # make setup   .venv with everything installed (second runs skip it)
-# make demo    a study of the miniature world: did the feedback help? (two minutes)
+# make demo    a study of the miniature world: did the feedback help? (about four minutes)
 # make test    all tests          make quick   without the slow ones
 # make check   formatting, lint, types, architecture
 PYTHON ?= python3
@@ -28,7 +28,7 @@ $(DONE): pyproject.toml constraints.txt
 	@echo "setup: made $(VENV); try $(BIN)/tutelage --help"
 
 demo: setup
-	$(BIN)/tutelage study miniature 'seeds=[0]' workers=2 out=demo artifacts=demo/artifacts
+	$(BIN)/tutelage study miniature workers=2 out=demo artifacts=demo/artifacts
 
 test: setup
 	@echo "test: all tests on two processes; a few minutes"

@@ -2,7 +2,7 @@
 
 Runs the study that comes with the package in a folder of its own, six arms and three seeds on two processes, and
 checks: SFT on the weak teacher < feedback < SFT on the strong one, each difference with an interval that leaves out
-0; labels drawn by lot bring no gain; under 8 minutes; a report under 3 MB. Ends with status 1 if one of them fails.
+0; random labels bring no gain; under 8 minutes; a report under 3 MB. Ends with status 1 if one of them fails.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def main() -> int:
         found, size = Findings.load(out), (out / "report.html").stat().st_size
     print(said.stdout)
     compared = {(c.first, c.second): c for c in found.comparisons if c.judge == found.judges[0]}
-    by_lot = compared["shuffled-weak", "sft-weak-10"]
+    at_random = compared["shuffled-weak", "sft-weak-10"]
     checks = [
         *(_check(f"{first} is better than {second}", _is_gain(compared[first, second])) for first, second in ORDER),
-        _check("labels drawn by lot bring no gain", by_lot.outcome in ("harm", "no gain")),
+        _check("random labels bring no gain", at_random.outcome in ("harm", "no gain")),
         _check(f"{seconds:.0f} s, under {MINUTES} minutes", seconds < 60 * MINUTES),
         _check(f"the report has {size / 1e6:.2f} MB, under {MEGABYTES}", size < 1e6 * MEGABYTES),
     ]
