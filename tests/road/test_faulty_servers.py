@@ -11,12 +11,12 @@ from running import tutelage
 from small_road import record
 from stub_server import Fault, StubServer, never, seeded
 
-FAULTS = seeded(
-    3,
+NUM = 30
+SHARES = {
     **{name: 0.04 for name in ("rate_limited", "rate_limited_silent", "server_error", "unavailable", "overloaded")},
     **{name: 0.04 for name in ("reset", "drop", "drip", "malformed", "wrong_type", "empty_choices", "duplicate_id")},
-    hang=0.02,
-)
+    "hang": 0.02,
+}
 
 
 def reply(messages: list[dict[str, str]]) -> str:
@@ -26,7 +26,7 @@ def reply(messages: list[dict[str, str]]) -> str:
 
 def taught_and_labelled(folder: Path, provider: str, fault: Fault) -> tuple[Path, Path]:
     """Run both commands; return the two artifacts."""
-    prompts = [f"question {i}" for i in range(60)]
+    prompts = [f"question {i}" for i in range(NUM)]
     against = [{"prompt": prompt, "completion": f"It was {prompt}", "author": "b"} for prompt in prompts]
     (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in against))
     with StubServer(reply, fault=fault, retry_after="0.1") as server:
@@ -44,15 +44,22 @@ def taught_and_labelled(folder: Path, provider: str, fault: Fault) -> tuple[Path
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 def test_a_server_with_every_fault_makes_the_same_rows_as_one_without(provider: str, tmp_path: Path) -> None:
-    folders = {}
-    for name, fault in (("faulty", FAULTS), ("sound", never)):
+    folders, met, drawn = {}, set(), seeded(3, **SHARES)
+
+    def noted(text: str, nth: int) -> str | None:
+        fault = drawn(text, nth)
+        met.add(fault)
+        return fault
+
+    for name, fault in (("faulty", noted), ("sound", never)):
         (tmp_path / name).mkdir()
         folders[name] = taught_and_labelled(tmp_path / name, provider, fault)
+    assert met == {None, *SHARES}
     for faulty, sound in zip(*folders.values(), strict=True):
         for file in ("completions.jsonl", "verdicts.jsonl"):
             if (sound / file).exists():
                 assert (faulty / file).read_bytes() == (sound / file).read_bytes()
     made = record(folders["faulty"][1])
-    assert made["counts"]["verdicts"] == 60
-    assert made["bill"]["paid"]["requests"] == 120
+    assert made["counts"]["verdicts"] == NUM
+    assert made["bill"]["paid"]["requests"] == 2 * NUM
     assert made["bill"]["lost"]["requests"] > 0
