@@ -85,6 +85,12 @@ def test_an_arm_that_failed_says_where_and_why_and_the_others_are_all_there(smal
     assert any("dpo-weak (seed 1)" in warning for warning in found.warnings)
 
 
+def test_a_judge_that_could_not_be_asked_about_training_pairs_costs_no_run_and_is_said(small: SmallStudy) -> None:
+    found = without(small, "dpo-weak", 0, "agree:judge")
+    assert not any(arm.missing for arm in found.arms)
+    assert any("agrees with dpo-weak's critic is not known" in warning for warning in found.warnings)
+
+
 def test_an_arm_of_which_nothing_is_there_is_left_out_of_comparisons_alone(small: SmallStudy) -> None:
     found = without(small, "best-of-n-weak", 0, "sft")  # which every arm starts from
     arms = {arm.name: arm for arm in found.arms}

@@ -75,6 +75,16 @@ def material(graph: Graph, ways: Sequence[Way], done: Done) -> Material:
     return Material(recipe, ways, runs, missing, found, controlled)
 
 
+def _not_asked_again(graph: Graph, done: Done) -> list[str]:
+    """Say which judges' opinions of training pairs are not there; no run waits for them."""
+    return [
+        f"How far judge {name.partition(':')[2]} agrees with {arm}'s critic is not known: {done.failed[task.key]}"
+        for (arm, _), run in graph.runs.items()
+        for name, task in run.items()
+        if name.startswith("agree:") and task.key in done.failed
+    ]
+
+
 def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
     """Return everything that the finished artifacts of a study say."""
     have, recipe = material(graph, ways, done), graph.recipe
@@ -119,7 +129,10 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
         total_seconds=seconds,
     )
     return findings.model_copy(
-        update={"verdict": verdict(findings, asked), "warnings": warnings(findings, recipe, ways)}
+        update={
+            "verdict": verdict(findings, asked),
+            "warnings": (*warnings(findings, recipe, ways), *_not_asked_again(graph, done)),
+        }
     )
 
 
