@@ -159,7 +159,10 @@ class StudyRecipe(Group):
         "prompts", description="what arms are equal in for the verdict; the report shows prompts, dollars and tokens"
     )
     margin: float = Field(
-        3.0, gt=0, description="a smaller difference counts as none", json_schema_extra={"unit": "points"}
+        3.0,
+        gt=0,
+        description="the smallest gain of interest: an interval wholly below it is no gain",
+        json_schema_extra={"unit": "points"},
     )
     agreement_pairs: int = Field(
         100, ge=0, description="labelled pairs of each arm that the judges are asked about as well; 0: none"
