@@ -1,5 +1,5 @@
 # make setup   .venv with everything installed (second runs skip it)
-# make demo    a study of the miniature world: did the feedback help? (about four minutes)
+# make demo    a study of the miniature world: did the feedback help? (two and a half minutes)
 # make test    all tests          make quick   without the slow ones
 # make check   formatting, lint, types, architecture
 PYTHON ?= python3
