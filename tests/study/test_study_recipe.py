@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,18 @@ def test_pairs_with_the_teacher_ask_the_teacher_about_the_other_prompts_too(tmp_
     said = plan(graph)
     assert "teach weak" in said
     assert "pairs: read by arms with feedback" in refused(tmp_path, arms="  one: {teacher: weak, pairs: teacher}")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/study.md"])
+def test_the_recipes_of_the_pages_load(page: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    blocks = [block.partition("```")[0] for block in text.split("```yaml\n")[1:]]
+    whole, *arms = [block for block in blocks if "seeds:" in block or "judges:" in block or block.startswith("arms:")]
+    names = iter(range(10))
+    whole = re.sub(r"\b(OTHER-)?NAME\b", lambda _: f"model-{next(names)}", whole)
+    path = tmp_path / "recipe.yaml"
+    for block in (whole, *(whole + more for more in arms)):
+        path.write_text(block)
+        recipe = StudyRecipe.load(path)
+        assert len(ways(recipe)) == (8 if recipe.arms else 9)
+        assert questions(recipe, ways(recipe))
