@@ -24,6 +24,23 @@ def test_tokens_and_dollars_are_those_of_the_requests() -> None:
     assert found.batch == pytest.approx((found.live or 0) / 2)
 
 
+def test_many_short_prompts_are_not_charged_as_a_long_one() -> None:
+    named = {
+        "provider": "anthropic",
+        "model": "claude-sonnet-4-5",
+        "api_key_env": "A_KEY",
+        "sends_temperature": False,
+    }
+    endpoint = Endpoint.model_validate(named)
+    price = endpoint.known_price()
+    assert price is not None
+    assert price.long_prompt is not None
+    requests = [question("x" * 40_000, index, max_tokens=10) for index in range(30)]
+    found = estimate("teach", endpoint, requests, Path("nowhere"))
+    assert found.input_tokens > price.long_prompt.above
+    assert found.live == pytest.approx((price.input * found.input_tokens + price.output * 300) / 1e6)
+
+
 def test_replies_that_are_kept_cost_nothing_and_what_is_asked_twice_counts_once(
     serve: Serve, client: MakeClient, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,10 +45,14 @@ def estimate(stage: str, endpoint: Endpoint, requests: Sequence[ChatRequest], jo
     input_tokens = sum(len(asked.data) // BYTES_PER_TOKEN for asked in new)
     output_tokens = _most(new)
     price = endpoint.known_price()
-    live, batch = (
-        None if output_tokens is None else cost(price, input_tokens, output_tokens, batch=is_batch)
-        for is_batch in (False, True)
-    )
+
+    def dollars(is_batch: bool) -> float | None:
+        if price is None or output_tokens is None:
+            return None
+        sizes = ((len(asked.data) // BYTES_PER_TOKEN, asked.sampling.max_tokens or 0) for asked in new)
+        # one by one: a long prompt may have a price of its own
+        return math.fsum(cost(price, *size, batch=is_batch) or 0.0 for size in sizes)
+
     return Estimate(
         stage=stage,
         model=endpoint.model,
@@ -55,8 +60,8 @@ def estimate(stage: str, endpoint: Endpoint, requests: Sequence[ChatRequest], jo
         kept=len(kept),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        live=live,
-        batch=batch,
+        live=dollars(False),
+        batch=dollars(True),
         price=price,
         note="" if price else how_to_know(endpoint.model),
     )
