@@ -209,7 +209,7 @@ def test_arms_are_compared_with_what_differs_from_them_in_one_thing(tmp_path: Pa
   start: {teacher: weak, fraction: 0.2, axes: {sft.lr: [1e-3, 1e-4]}}
   all: {teacher: weak, axes: {sft.lr: [1e-3, 1e-4]}}
   dpo: {teacher: weak, fraction: 0.2, feedback: dpo, axes: {sft.lr: [1e-3, 1e-4], dpo.loss.beta: [0.1, 0.2]}}
-  lot: {teacher: weak, fraction: 0.2, feedback: shuffled}
+  shuffled: {teacher: weak, fraction: 0.2, feedback: shuffled}
   else: {teacher: weak, fraction: 0.2, feedback: best_of_n, pairs: teacher}
 """
     recipe = loaded(tmp_path, arms=arms)
@@ -217,8 +217,8 @@ def test_arms_are_compared_with_what_differs_from_them_in_one_thing(tmp_path: Pa
     assert {(q.first, q.second) for q in asked} == {
         *((f"dpo-lr-{lr}-beta-{b}", f"{other}-lr-{lr}") for lr in ("0.001", "0.0001") for b in ("0.1", "0.2")
           for other in ("start", "all")),
-        ("dpo-lr-0.001-beta-0.1", "lot"),
-        ("lot", "start-lr-0.001"),
+        ("dpo-lr-0.001-beta-0.1", "shuffled"),
+        ("shuffled", "start-lr-0.001"),
         ("else", "start-lr-0.001"),
     }  # fmt: skip
 

@@ -23,7 +23,8 @@ from tutelage.records import Completion, Margin, Pair, Preference, Prompt, Recor
 from tutelage.stages.judging import Critic, Showing
 from tutelage.store import Artifact, Made, Work
 from tutelage.study import why as module
-from tutelage.study.why import CURVES, kept_places, reader, why
+from tutelage.study.scores import reader
+from tutelage.study.why import CURVES, kept_places, why
 
 JUDGES = ("judge",)
 

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 
+from tutelage.measure.paired import ALPHA
 from tutelage.measure.power import minimum_detectable_effect
 
-ALPHA, POWER = 0.05, 0.8
+POWER = 0.8
 MOST_PROMPTS, MOST_SEEDS = 100_000, 100
 """Above these, more of one thing is no advice that anybody can follow."""
+NEAR_ZERO = 0.05
+"""Points. What it would take to tell so small a difference from none helps nobody."""
 _NORMAL_FROM = 200
 """Degrees of freedom from which Student's t is the normal distribution, to three digits."""
 

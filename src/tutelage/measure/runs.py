@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from tutelage.errors import DataError
 from tutelage.measure.paired import ALPHA, NUM_DRAWS, holm, redrawn_means
-from tutelage.measure.planning import Spread, noise_taken, prompts_to_tell, seeds_to_tell
+from tutelage.measure.planning import NEAR_ZERO, Spread, noise_taken, prompts_to_tell, seeds_to_tell
 
 Array = NDArray[np.float64]
 Scores = Mapping[int, Mapping[str, float]]
@@ -45,8 +45,6 @@ Scores = Mapping[int, Mapping[str, float]]
 Outcome = Literal["gain", "harm", "no gain", "cannot tell"]
 FEW = 10
 """Where fewer prompts differ from all others than this, redrawing prompts does not find what it has not seen."""
-NEAR_ZERO = 0.05
-"""Points. What it would take to tell so small a difference from none helps nobody."""
 _SAME = 1e-9
 
 

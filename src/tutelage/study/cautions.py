@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from tutelage.chat.estimate import Estimate
 from tutelage.measure.agreement import family_of
 from tutelage.records import Usage
+from tutelage.study.costs import known_sum
 from tutelage.study.design import Way
-from tutelage.study.foreseen import Foreseen, total
+from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, missing_keys
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import spent_on
@@ -46,7 +47,7 @@ def _money(ground: Ground, foreseen: Foreseen, estimates: Sequence[Estimate]) ->
     of_bills = [usage for bill in bills if bill is not None for usage in (bill.paid, bill.lost)]
     spent = Usage.total([*of_bills, *begun.values()])
     if budget.usd is not None:
-        most = total([e.batch if foreseen.mode_of(e.stage) == "batch" else e.live for e in estimates])
+        most = known_sum([e.batch if foreseen.mode_of(e.stage) == "batch" else e.live for e in estimates])
         left = budget.usd - (spent.dollars or 0.0)
         if most is None or most > left:
             said = "an unknown sum" if most is None else f"up to ${most:,.2f}"
@@ -54,7 +55,7 @@ def _money(ground: Ground, foreseen: Foreseen, estimates: Sequence[Estimate]) ->
                 f"budget.usd={budget.usd:g}: ${max(left, 0):,.2f} of it are left, and {said} may be needed; {_STOPS}"
             )
     if budget.tokens is not None:
-        tokens = total([None if e.output_tokens is None else e.input_tokens + e.output_tokens for e in estimates])
+        tokens = known_sum([None if e.output_tokens is None else e.input_tokens + e.output_tokens for e in estimates])
         if tokens is None or tokens > budget.tokens - spent.tokens:
             said = "no limit is known" if tokens is None else f"up to {tokens:,} may be needed"
             yield (

@@ -28,7 +28,7 @@ HELP = (
     "  Settings marked ~ do not change the result.\n"
     "tutelage study paper [out=paper] [study=FOLDER]: the paper's figures, and a study of yours beside them"
 )
-REPORT, FIGURES = "report.html", "figures"
+REPORT = "report.html"
 
 
 def graph_of(recipe: StudyRecipe) -> tuple[list[Way], Graph]:
@@ -114,14 +114,14 @@ def write(findings: Findings, folder: Path) -> Sequence[Path]:
     Raises:
         StoreError: they cannot be written.
     """
-    from tutelage.report.figures import write_figures
+    from tutelage.report.figures import FOLDER, write_figures
     from tutelage.report.study_page import study_page
 
     saved = findings.save(folder)
-    page = study_page(findings, write_figures(findings, folder / FIGURES), explorer())
+    page = study_page(findings, write_figures(findings, folder / FOLDER), explorer())
     with disk_errors(folder):
         write_atomically(folder / REPORT, page)
-    return folder / REPORT, saved, folder / FIGURES
+    return folder / REPORT, saved, folder / FOLDER
 
 
 @contextlib.contextmanager

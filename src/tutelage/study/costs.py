@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from tutelage.data.rows import PROMPTS
 from tutelage.findings import Cost
@@ -12,6 +13,7 @@ from tutelage.study.design import Way
 from tutelage.study.tasks import REST
 
 TRAINED = "trained.jsonl"
+N = TypeVar("N", int, float)
 _TRAINED, _DRAWN = ("sft", "dpo", "best"), ("sample", "draw")
 
 
@@ -32,7 +34,7 @@ def cost(way: Way, runs: Mapping[int, Mapping[str, Artifact]]) -> Cost:
     - device_hours: of training and drawing (samples to label, completions to evaluate), times its processes.
     """
     costs = [_of_run(way, run) for run in runs.values()]
-    return Cost(**{name: _mean(getattr(each, name) for each in costs) for name in Cost.model_fields})
+    return Cost(**{name: known_mean(getattr(each, name) for each in costs) for name in Cost.model_fields})
 
 
 def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
@@ -72,7 +74,15 @@ def _device_seconds(artifact: Artifact) -> float:
     return artifact.record.seconds * devices
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def known_sum(values: Iterable[N | None]) -> N | None:
+    """Return the sum; None if one of them is unknown."""
     found = list(values)
     known = [value for value in found if value is not None]
-    return sum(known) / len(known) if len(known) == len(found) else None
+    return sum(known) if len(known) == len(found) else None
+
+
+def known_mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean; None if one of them is unknown."""
+    found = list(values)
+    total = known_sum(found)
+    return None if total is None else total / len(found)

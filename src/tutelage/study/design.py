@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar, cast
@@ -16,10 +16,10 @@ from tutelage.stages.label import Config as LabelConfig
 from tutelage.stages.prefer import Config as PreferConfig
 from tutelage.stages.sample import Config as SampleConfig
 from tutelage.stages.sft import Config as SftConfig
-from tutelage.study.recipe import OWN, Arm, StudyRecipe, Teacher, laid_over, set_by_study
+from tutelage.study.recipe import ALLOWED, OWN, Arm, StudyRecipe, Teacher, laid_over, set_by_study
 
 _STAGES = ("sft", "sample", "label", "prefer", "dpo")
-C = TypeVar("C", bound=StageConfig)
+E = TypeVar("E", bound=Group)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ def ways(recipe: StudyRecipe) -> list[Way]:
             )
         seen[key] = way.name
     return found
+
+
+def start_of(way: Way, found: Sequence[Way]) -> Way | None:
+    """Return the arm that `way` goes on from, if it is an arm of the study."""
+    return next((other for other in found if other.is_start_of(way)), None)
 
 
 def _read(way: Way) -> tuple[Group, ...]:
@@ -163,7 +168,7 @@ def _put(tree: Tree, key: str, value: Any, where: str) -> None:
 
 def _resolved(recipe: StudyRecipe, name: str, arm: Arm, varied: str) -> Way:
     where = f"study {recipe.name}, arms.{name}"
-    if not set(name) <= _ALLOWED or not 0 < len(name) <= 60:
+    if not set(name) <= ALLOWED or not 0 < len(name) <= 60:
         raise ConfigError(f"{where}: no name for an arm: at most 60 letters, digits, . + - and _ make one")
     teacher = _named(where, "teacher", arm.teacher, recipe.teachers)
     model_name = arm.model or _only(where, "model", recipe.models)
@@ -188,9 +193,6 @@ def _resolved(recipe: StudyRecipe, name: str, arm: Arm, varied: str) -> Way:
         second_sft=second,
         varied=varied,
     )
-
-
-_ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
 
 
 def _stage(where: str, stage: str, config: StageConfig, arm: Arm) -> StageConfig:
@@ -242,9 +244,6 @@ def _not_the_judge(recipe: StudyRecipe, where: str, critic: Critic) -> Critic:
                 "it taught to please it; give another judge, or allow_self_judging=true (the report then says so)"
             )
     return critic
-
-
-E = TypeVar("E", bound=Group)
 
 
 def _named(where: str, key: str, name: str, known: Mapping[str, E]) -> E:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tutelage.stages.asking import Asking
-from tutelage.study.foreseen import Foreseen, total
+from tutelage.study.costs import known_mean, known_sum
+from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.pace import Pace
 from tutelage.study.tasks import REST, Run, Task
@@ -35,7 +36,7 @@ class Expected:
     @property
     def dollars(self) -> float | None:
         """Of teacher and critic."""
-        return total([self.teacher, self.critic])
+        return known_sum([self.teacher, self.critic])
 
 
 def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expected]:
@@ -51,9 +52,11 @@ def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expect
         return Expected(
             taught=fmean(ground.num_taught(run["teach"]) for run in runs),
             labelled=fmean(_labelled(ground, foreseen, run) for run in runs),
-            teacher=_mean([total([dollars[run[n].key] for n in ("teach", REST) if n in run]) for run in runs]),
-            critic=_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),
-            tokens=_mean([total([pace.tokens(task) for task in tasks]) for tasks in trained]),
+            teacher=known_mean(
+                [known_sum([dollars[run[n].key] for n in ("teach", REST) if n in run]) for run in runs]
+            ),
+            critic=known_mean([dollars[run["label"].key] if "label" in run else 0.0 for run in runs]),
+            tokens=known_mean([known_sum([pace.tokens(task) for task in tasks]) for tasks in trained]),
         )
 
     return {name: of_arm(of) for name, of in runs.items()}
@@ -75,8 +78,3 @@ def _dollars(ground: Ground, foreseen: Foreseen, task: Task) -> float | None:
         return None
     found = foreseen.whole(task)
     return found.batch if isinstance(task.config, Asking) and task.config.mode == "batch" else found.live
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if len(known) == len(values) else None

@@ -7,7 +7,7 @@ seed for all seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
@@ -22,8 +22,9 @@ from tutelage.stages import evaluate, label, sample, teach
 from tutelage.stages.asking import Asking
 from tutelage.stages.judging import evaluator_of, judge_requests
 from tutelage.stages.pairing import draw, pairs_between, pairs_within
+from tutelage.study.costs import known_sum
 from tutelage.study.design import ways
-from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts
+from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts, quiet
 from tutelage.study.tasks import Task
 
 MOST = 1000
@@ -156,7 +157,7 @@ class Foreseen:
         config = cast(evaluate.Config, task.config)
         prompts = self.ground.evaluated
         some = _some(prompts)
-        pairs, _ = evaluate.pairs_of(placeholders(some, drawn, 1), self.ground.baseline, _quiet)
+        pairs, _ = evaluate.pairs_of(placeholders(some, drawn, 1), self.ground.baseline, quiet)
         asked, requests = judge_requests(config.judge, config.judging, pairs, {p.id: p for p in some})
         alone = {question.messages for question in asked if question.order == "right_alone"}
         parts = [[r for r in requests if (r.messages in alone) == is_alone] for is_alone in (False, True)]
@@ -205,10 +206,10 @@ def _pairs(task: Task, prompts: Sequence[Prompt]) -> list[Pair]:
         asked = cast(teach.Config, task.needs["against"][1].config)
         others = placeholders(prompts, Drawing(max_tokens=asked.max_tokens), asked.num_completions)
         others = [c.model_copy(update={"text": f"t {c.text}"}) for c in others]  # the same text would be no pair
-        every = pairs_between(stand_ins, others, _quiet, config.pairing)
+        every = pairs_between(stand_ins, others, quiet, config.pairing)
     else:
-        every = pairs_within(stand_ins, _quiet, config.pairing)
-    return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, _quiet)
+        every = pairs_within(stand_ins, quiet, config.pairing)
+    return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, quiet)
 
 
 def together(name: str, parts: Sequence[Estimate]) -> Estimate:
@@ -220,9 +221,9 @@ def together(name: str, parts: Sequence[Estimate]) -> Estimate:
             "requests": sum(e.requests for e in parts),
             "kept": sum(e.kept for e in parts),
             "input_tokens": sum(e.input_tokens for e in parts),
-            "output_tokens": total(outputs),
-            "live": total([e.live for e in parts]),
-            "batch": total([e.batch for e in parts]),
+            "output_tokens": known_sum(outputs),
+            "live": known_sum([e.live for e in parts]),
+            "batch": known_sum([e.batch for e in parts]),
         }
     )
 
@@ -244,18 +245,6 @@ def times(one: Estimate, factor: float) -> Estimate:
     )
 
 
-N = TypeVar("N", int, float)
-
-
-def total(values: Sequence[N | None]) -> N | None:
-    """Return the sum; None if one of them is unknown."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
 def _some(prompts: Sequence[T], most: int = MOST) -> list[T]:
     """Return at most so many of the prompts, evenly spread."""
     return list(prompts[:: max(1, math.ceil(len(prompts) / most))])
-
-
-_quiet: Callable[[str, int], None] = lambda what, num: None  # noqa: E731 - the stages count

@@ -25,12 +25,13 @@ from tutelage.measure.length_linear import LengthControl, control_length
 from tutelage.measure.runs import Mean, Scores, combine, decide, mean_of
 from tutelage.store import Artifact
 from tutelage.study import costs, judges, shown, sources, why
-from tutelage.study.design import Way
+from tutelage.study.design import Way, start_of
 from tutelage.study.matching import RULES, Point, matched
 from tutelage.study.questions import Question, questions
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import Done
 from tutelage.study.scores import Judgement, judgement
+from tutelage.study.spans import of_mean
 from tutelage.study.tasks import Graph
 from tutelage.study.verdict import verdict, warnings
 from tutelage.study.words import capital, matched_clause, sentence
@@ -121,9 +122,7 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
             for way in ways
             if way.arm.feedback != "none" and (runs := whole[way.name])
         ),
-        shown=tuple(
-            shown.shown(recipe.shown, {way.name: have.finished(way.name) for way in ways}, next(iter(recipe.judges)))
-        ),
+        shown=tuple(shown.shown(recipe.shown, whole, next(iter(recipe.judges)))),
         sources=tuple(sources.sources(done.made.values())),
         total_dollars=dollars,
         total_seconds=seconds,
@@ -139,12 +138,8 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
 # ---- arms -------------------------------------------------------------------------------------------
 
 
-def _span(mean: Mean, note: str = "") -> Span:
-    return Span(value=mean.value, low=mean.low, high=mean.high, num=mean.num_prompts, note=note)
-
-
 def _arm(have: Material, way: Way, cost: Cost | None) -> ArmFound:
-    start = next((other for other in have.ways if other.is_start_of(way)), None)
+    start = start_of(way, have.ways)
     finished = have.finished(way.name)
     words, ended = why.drawn(finished) if finished else (Span(value=None, note=_NO_RUN),) * 2
     rates = [_rate(have, place, way.name) for place, each in enumerate(have.judgements) if way.name in each.scores]
@@ -177,7 +172,7 @@ def _rate(have: Material, place: int, arm: str) -> Rate:
     values = combine([(1.0, said.scores[arm])])
     return Rate(
         judge=said.judge,
-        rate=_span(mean_of(values, 0.0, 1.0)),
+        rate=of_mean(mean_of(values, 0.0, 1.0)),
         by_seed=values.by_seed,
         length_controlled=_controlled(controlled, [(1.0, arm)], 0.0, 1.0),
         num_invalid=said.invalid[arm],
@@ -190,7 +185,7 @@ def _controlled(controlled: LengthControl, parts: Sequence[tuple[float, str]], l
     if not controlled.scores:
         return Span(value=None, note=controlled.slope.note)
     values = combine([(weight, controlled.scores[arm]) for weight, arm in parts])
-    return _span(mean_of(values, lowest, highest))
+    return of_mean(mean_of(values, lowest, highest))
 
 
 # ---- comparisons ------------------------------------------------------------------------------------
@@ -216,7 +211,7 @@ def _comparisons(
             second=question.second,
             judge=said.judge,
             question=question.asked.question,
-            difference=_span(mean),
+            difference=of_mean(mean),
             length_controlled=_controlled(
                 have.controlled[place], [(1.0, question.first), (-1.0, question.second)], -1.0, 1.0
             ),
@@ -289,7 +284,7 @@ def _curves(have: Material, prices: Mapping[str, Cost]) -> list[Curve]:
                         fraction=point.fraction,
                         at={rule: point.cost.of(rule) for rule in RULES},
                         rates={
-                            each.judge: _span(mean_of(combine([(1.0, each.scores[point.arm])]), 0.0, 1.0))
+                            each.judge: of_mean(mean_of(combine([(1.0, each.scores[point.arm])]), 0.0, 1.0))
                             for each in have.judgements
                             if point.arm in each.scores
                         },
@@ -305,8 +300,8 @@ def _curves(have: Material, prices: Mapping[str, Cost]) -> list[Curve]:
 
 
 def _start_runs(have: Material, way: Way) -> dict[int, dict[str, Artifact]] | None:
-    start = next((other.name for other in have.ways if other.is_start_of(way)), None)
-    return have.finished(start) if start is not None else None
+    start = start_of(way, have.ways)
+    return have.finished(start.name) if start else None
 
 
 def _baseline(have: Material) -> str:

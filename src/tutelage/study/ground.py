@@ -180,7 +180,7 @@ def _ground(graph: Graph, tasks: Sequence[Task], folder: Path) -> Ground:
     split = made or _divided(graph.split, folder)
     known = _finished(tasks, {graph.split.key: split})
     part = Prompts(path=str(split.path), part="preference")
-    ground = Ground(graph, tasks, known, made is not None, read_prompts(part, _quiet), [], {}, None)
+    ground = Ground(graph, tasks, known, made is not None, read_prompts(part, quiet), [], {}, None)
     if left_out := {what: num for what, num in split.record.counts.items() if num and what.startswith("left out")}:
         said = ", ".join(f"{num:,} {what.removeprefix('left out: ')}" for what, num in left_out.items())
         ground.notes.append(f"left out of the training prompts: {said}")
@@ -220,20 +220,20 @@ def _meet_opponent(ground: Ground) -> None:
     else:
         rows = task.given.get("completions")  # type: ignore[assignment]
     asked = evaluated_prompts(ground)
-    prompts = read_prompts(asked, _quiet)
+    prompts = read_prompts(asked, quiet)
     if rows is None:
         limit = Drawing(max_tokens=graph.recipe.teach.max_tokens)
         ground.evaluated = prompts
         stand_ins = placeholders(prompts, limit, 1)
         ground.baseline = {c.prompt_id: c.model_copy(update={"text": c.text[::-1]}) for c in stand_ins}
         return
-    have = {p.id for p in read_completions(rows, _quiet, keep_empty=True, known_author=True)[0]}
+    have = {p.id for p in read_completions(rows, quiet, keep_empty=True, known_author=True)[0]}
     if have.isdisjoint(p.id for p in prompts):
         raise DataError(
             f"{rows.path}: has a completion for none of the {len(prompts):,} prompts that are evaluated "
             f"({asked.path}{asked.asked_for()}); give the opponent's completions of these prompts"
         )
-    ground.evaluated, ground.baseline = evaluate.read_baseline(evaluate.Inputs(baseline=rows, prompts=asked), _quiet)
+    ground.evaluated, ground.baseline = evaluate.read_baseline(evaluate.Inputs(baseline=rows, prompts=asked), quiet)
     ground.opponent = rows
     if len(ground.evaluated) < len(prompts):
         ground.notes.append(
@@ -262,7 +262,7 @@ def _check_teachers(ground: Ground) -> None:
         if not isinstance(rows, Rows):
             continue
         if rows.path not in read:
-            completions = read_completions(rows, _quiet, known_author=True)[1]
+            completions = read_completions(rows, quiet, known_author=True)[1]
             read[rows.path] = {c.prompt_id for c in completions}
         num = sum(p.id in read[rows.path] for p in wanted)
         if not num:
@@ -275,5 +275,5 @@ def _check_teachers(ground: Ground) -> None:
             ground.notes.append(f"{rows.path}: has a completion for {num:,} of {len(wanted):,} prompts to be taught")
 
 
-def _quiet(what: str, num: int) -> None:
-    """The stages count."""
+def quiet(what: str, num: int) -> None:
+    """Count nothing: the stages count, when they are run."""

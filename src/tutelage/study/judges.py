@@ -8,10 +8,10 @@ from tutelage.errors import DataError
 from tutelage.findings import JudgeFound, MatrixCell, Span
 from tutelage.measure.agreement import family_of
 from tutelage.measure.runs import combine, mean_of
-from tutelage.study.design import Way
+from tutelage.study.design import Way, start_of
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.scores import Judgement
-from tutelage.study.why import span
+from tutelage.study.spans import of_estimate, of_mean
 
 
 def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) -> list[MatrixCell]:
@@ -19,10 +19,10 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
     cells = []
     arms = {way.critic_name: way for way in reversed(ways) if way.arm.feedback == "dpo"}
     for critic, way in reversed(arms.items()):
-        start = next((other.name for other in ways if other.is_start_of(way)), None)
+        start = start_of(way, ways)
         if start is None or critic is None or way.critic is None:
             continue
-        both = [each for each in said if way.name in each.scores and start in each.scores]
+        both = [each for each in said if way.name in each.scores and start.name in each.scores]
         for each in both:
             judge = recipe.judges[each.judge]
             families = family_of(way.critic.model), family_of(judge.model)
@@ -35,8 +35,8 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
                     critic_family=families[0],
                     judge_family=families[1],
                     related="the same model" if same else family,
-                    gain=_gain([(1.0, each)], way.name, start),
-                    excess=_excess(each, [other for other in both if other is not each], way.name, start),
+                    gain=_gain([(1.0, each)], way.name, start.name),
+                    excess=_excess(each, [other for other in both if other is not each], way.name, start.name),
                 )
             )
     return cells
@@ -46,10 +46,9 @@ def _gain(judges: Sequence[tuple[float, Judgement]], arm: str, start: str) -> Sp
     parts = [part for weight, each in judges for part in ((weight, each.scores[arm]), (-weight, each.scores[start]))]
     most = sum(abs(weight) for weight, _ in judges)
     try:
-        mean = mean_of(combine(parts), -most, most)
+        return of_mean(mean_of(combine(parts), -most, most))
     except DataError as error:
         return Span(value=None, note=str(error))
-    return Span(value=mean.value, low=mean.low, high=mean.high, num=mean.num_prompts)
 
 
 def _excess(one: Judgement, others: Sequence[Judgement], arm: str, start: str) -> Span:
@@ -64,10 +63,10 @@ def judged(recipe: StudyRecipe, said: Sequence[Judgement]) -> list[JudgeFound]:
         JudgeFound(
             judge=each.judge,
             model=recipe.judges[each.judge].model,
-            first_wins=span(each.behaviour.first_wins),
-            flips=span(each.behaviour.flips),
-            longer_wins=span(each.behaviour.longer_wins),
-            unreadable=span(each.behaviour.unreadable),
+            first_wins=of_estimate(each.behaviour.first_wins),
+            flips=of_estimate(each.behaviour.flips),
+            longer_wins=of_estimate(each.behaviour.longer_wins),
+            unreadable=of_estimate(each.behaviour.unreadable),
         )
         for each in said
         if each.behaviour is not None

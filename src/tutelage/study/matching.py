@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tutelage.findings import Cost, Matched, Rule, Span
 from tutelage.measure.runs import Scores, combine, mean_of
+from tutelage.study.spans import of_mean
 
 RULES: tuple[Rule, ...] = ("prompts", "dollars", "tokens")
 _EQUAL = 0.05
@@ -64,8 +65,7 @@ def matched(
         return found(fraction, Span(value=None, note=note))
     sign = 1.0 if fixed == first else -1.0
     parts = [(sign, scores[fixed]), *((-sign * weight, point.scores) for weight, point in mixture)]
-    mean = mean_of(combine(parts))
-    return found(fraction, Span(value=mean.value, low=mean.low, high=mean.high, num=mean.num_prompts, note=note))
+    return found(fraction, of_mean(mean_of(combine(parts)), note))
 
 
 def _place(target: float, known: Sequence[tuple[float, Point]]) -> tuple[float, list[tuple[float, Point]], str]:

@@ -242,13 +242,14 @@ class StudyRecipe(Group):
             if other != name:
                 problems.append(f"judges.{name}: the same as judges.{other}; leave one of them out")
         for name in (*self.teachers, *self.critics, *self.judges, *self.models):
-            if name in (OWN, "NAME") or not set(name) <= _ALLOWED:
+            if name in (OWN, "NAME") or not set(name) <= ALLOWED:
                 problems.append(f"{name!r}: no name for a model of a study; letters, digits, . + - and _ make one")
         if problems:
             raise ConfigError("\n  ".join([f"study {self.name}: {len(problems)} problem(s)", *problems]))
 
 
-_ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
+ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
+"""Characters of the names of arms and models: they end up in labels and folders."""
 _COMMON = {"label": "name", "artifacts": "artifacts"}
 _SET_BY_STUDY: Mapping[str, Mapping[str, str]] = {
     "teach": _COMMON | {"teacher": "teachers", "share": "fraction of an arm", "share_seed": "split_seed"},

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tutelage.critic.parse import Heard
 from tutelage.measure.judged import Behaviour, behaviour
 from tutelage.measure.win_rate import scores
 from tutelage.records import Verdict
-from tutelage.stages.judging import Critic, Judging
+from tutelage.stages.judging import Critic, Judging, Showing, evaluator_of
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Artifact
-from tutelage.study.why import reader
 
 Runs = Mapping[str, Mapping[int, Mapping[str, Artifact]]]
 """By arm, seed, and what the artifact is for (tasks.Run)."""
+_SHARES = {"FIRST": 1.0, "SECOND": 0.0, "TIE": 0.5}
 
 
 @dataclass
@@ -60,3 +61,17 @@ def judgement(name: str, judge: Critic, judging: Judging, runs: Runs) -> Judgeme
     if every:
         found.behaviour = behaviour(every, reader(judge, judging))
     return found
+
+
+def reader(critic: Critic, showing: Showing) -> Callable[[str], float | None]:
+    """Return what reads a reply of `critic`: 1 it is for the completion shown first, 0 the second, .5 a tie.
+
+    None for one that says none of these in words: unreadable, points of a completion alone, log-probabilities.
+    """
+    parser = evaluator_of(critic, showing).parser
+
+    def read(reply: str) -> float | None:
+        found = parser(Heard(reply))
+        return None if found.score is not None else _SHARES.get(found.said)
+
+    return read

@@ -8,9 +8,11 @@ from statistics import median
 
 from tutelage.errors import StudyError
 from tutelage.findings import STUDY, Findings
-from tutelage.measure.planning import ALPHA, POWER, Spread, smallest_planned, smallest_shown
+from tutelage.measure.paired import ALPHA
+from tutelage.measure.planning import POWER, Spread, smallest_planned, smallest_shown
 from tutelage.measure.power import WORST
 from tutelage.study.recipe import StudyRecipe
+from tutelage.study.words import counted
 
 _MORE = (0, 2, 3)
 _SUPPOSED = (0.0, 2.0, 5.0)
@@ -31,8 +33,8 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
     num = max(num_comparisons, 1)
     seeds = len(recipe.seeds)
     intro = (
-        f"{num_prompts:,} prompts, {_of(seeds)}, {num} comparisons at once (alpha {ALPHA:g} / {num} each), power "
-        f"{POWER:g}: a difference of two arms, in points, at least"
+        f"{num_prompts:,} prompts, {counted(seeds, 'seed')}, {num} comparisons at once "
+        f"(alpha {ALPHA:g} / {num} each), power {POWER:g}: a difference of two arms, in points, at least"
     )
     of_before = _before(recipe)
     if of_before is not None:
@@ -41,11 +43,11 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
         def shown(count: int) -> float:
             return smallest_shown(spread, num_prompts, count, ALPHA / num)
 
-        rows = [f"{_of(seeds + more):>8}: {_points(shown(seeds + more)):>5}" for more in _MORE]
+        rows = [f"{counted(seeds + more, 'seed'):>8}: {_points(shown(seeds + more)):>5}" for more in _MORE]
         return Smallest(shown(seeds), [intro, *rows, where])
     head = f"{'if training runs differ by':>26}" + "".join(f"{points:>7g}" for points in _SUPPOSED)
     rows = [
-        f"{_of(seeds + more):>26}"
+        f"{counted(seeds + more, 'seed'):>26}"
         + "".join(f"{_points(_planned(num_prompts, num, seeds + more)(p)):>7}" for p in _SUPPOSED)
         for more in _MORE
     ]
@@ -61,10 +63,6 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
 def _points(value: float) -> str:
     """Return a difference; two win rates can be 100 points apart at most."""
     return f"{value:.1f}" if value <= 100 else "none"
-
-
-def _of(seeds: int) -> str:
-    return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def _planned(num_prompts: int, num_comparisons: int, num_seeds: int) -> Callable[[float], float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tutelage.findings import Source
 from tutelage.store import BEFORE_THE_ROAD, STAGES, Artifact
+from tutelage.study.costs import known_sum
 
 _ROAD = (*BEFORE_THE_ROAD, *STAGES)
 
@@ -26,9 +27,7 @@ def total(artifacts: Iterable[Artifact]) -> tuple[float | None, float]:
     arrived; replies that earlier work had paid for cost nothing again. None: the price of one was unknown.
     """
     each = _once(artifacts)
-    costs = [paid(artifact) for artifact in each]
-    known = [cost for cost in costs if cost is not None]
-    return (sum(known) if len(known) == len(costs) else None), sum(a.record.seconds for a in each)
+    return known_sum(map(paid, each)), sum(a.record.seconds for a in each)
 
 
 def paid(artifact: Artifact) -> float | None:

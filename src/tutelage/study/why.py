@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from tutelage.critic.parse import Heard
 from tutelage.data.rows import COMPLETIONS
 from tutelage.disk import brief, read_text
 from tutelage.errors import DataError
 from tutelage.findings import ConfidenceBin, Span, TrainingCurve, Why
 from tutelage.inputs import Model
 from tutelage.measure.confidence import by_confidence, probabilities
-from tutelage.measure.estimate import Estimate, share, wald
+from tutelage.measure.estimate import share, wald
 from tutelage.measure.judged import agreed, behaviour
 from tutelage.measure.showings import per_pair
 from tutelage.measure.win_rate import mean_and_error
 from tutelage.records import Completion, Margin, Preference, Verdict
-from tutelage.stages.judging import Critic, Showing, evaluator_of
 from tutelage.stages.label import VERDICTS
 from tutelage.stages.prefer import PREFERENCES
 from tutelage.store import Artifact
 from tutelage.study.design import Way
+from tutelage.study.scores import reader
+from tutelage.study.spans import of_estimate
 
 METRICS, MARGINS = "metrics.jsonl", "margins.jsonl"
 CURVES = (
@@ -37,7 +37,6 @@ CURVES = (
 MOST_STEPS = 100
 MOST_LABELS = 10_000
 """Of an arm's verdicts, those that label noise is told from: a share among so many is known to within one point."""
-_SHARES = {"FIRST": 1.0, "SECOND": 0.0, "TIE": 0.5}
 _NO_REWARD = "SFT on what the critic chose has no reward"
 _NO_START = "the arm before its feedback is no arm of this study"
 _NOT_DRAWN = "no run has completions of the evaluated prompts"
@@ -77,13 +76,8 @@ def why(
         by_confidence=tuple(ConfidenceBin(**asdict(each)) for each in bins),
         confidence_note=_NO_REWARD if way.arm.feedback == "best_of_n" else note,
         label_noise=_noise(way, some, learnt.num),
-        agreement={judge: span(agreed(asked_for, asked).agreement) for judge, asked in others.items()},
+        agreement={judge: of_estimate(agreed(asked_for, asked).agreement) for judge, asked in others.items()},
     )
-
-
-def span(found: Estimate) -> Span:
-    """Return an estimate as findings hold it."""
-    return Span(value=found.value, low=found.low, high=found.high, num=found.num, note=found.note)
 
 
 # ---- training -----------------------------------------------------------------------------------------
@@ -138,7 +132,7 @@ def drawn(runs: Mapping[int, Mapping[str, Artifact]], why_none: str = _NOT_DRAWN
             ended.append((completion.prompt_id, float(completion.ended)))
     if not words:
         return Span(value=None, note=why_none), Span(value=None, note=why_none)
-    return _mean(per_pair(words)), span(share(per_pair(ended), why_none))
+    return _mean(per_pair(words)), of_estimate(share(per_pair(ended), why_none))
 
 
 def _mean(values: Sequence[float]) -> Span:
@@ -146,7 +140,7 @@ def _mean(values: Sequence[float]) -> Span:
     mean, error = mean_and_error(values)
     if len(values) < 2:
         return Span(value=mean, num=1, note="one prompt has no interval")
-    return span(wald(mean, error, len(values), "words"))
+    return of_estimate(wald(mean, error, len(values), "words"))
 
 
 # ---- preferences and verdicts -------------------------------------------------------------------------
@@ -223,18 +217,4 @@ def _noise(way: Way, verdicts: Sequence[Verdict], num: int) -> Span:
     if way.arm.feedback == "shuffled":
         return Span(value=50, num=num, note="the labels are random, whatever the critic said")
     assert way.critic is not None, "an arm with feedback has a critic"
-    return span(behaviour(verdicts, reader(way.critic, way.label)).label_noise.decided)
-
-
-def reader(critic: Critic, showing: Showing) -> Callable[[str], float | None]:
-    """Return what reads a reply of `critic`: 1 it is for the completion shown first, 0 the second, .5 a tie.
-
-    None for one that says none of these in words: unreadable, points of a completion alone, log-probabilities.
-    """
-    parser = evaluator_of(critic, showing).parser
-
-    def read(reply: str) -> float | None:
-        found = parser(Heard(reply))
-        return None if found.score is not None else _SHARES.get(found.said)
-
-    return read
+    return of_estimate(behaviour(verdicts, reader(way.critic, way.label)).label_noise.decided)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutelage.findings import ComparisonFound, Findings, Rule, Span
+from tutelage.measure.planning import NEAR_ZERO
 
-_NEAR_ZERO = 0.05
-"""Points. For a smaller difference nobody is told what it would take to tell it; as `measure.runs` has it."""
 _EQUAL: dict[Rule, str] = {"prompts": "equal prompts", "dollars": "equal dollars", "tokens": "equal training tokens"}
 
 
@@ -104,7 +103,7 @@ def _after_holm(found: ComparisonFound) -> str:
 
 def what_would_tell(found: ComparisonFound) -> str:
     """Say how many prompts or seeds would tell a difference of the size seen; empty if it is near 0."""
-    if found.difference.value is None or abs(found.difference.value) < _NEAR_ZERO:
+    if found.difference.value is None or abs(found.difference.value) < NEAR_ZERO:
         return ""
     size = "To tell a difference of this size"
     prompts, seeds = found.needed_prompts, found.needed_seeds
