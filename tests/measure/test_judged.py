@@ -102,7 +102,6 @@ def showings(draw: random.Random, first_wrong: float, second_wrong: float, num: 
 def test_planted_noise_comes_back() -> None:
     swaps, wrong = showings(random.Random(0), 0.2, 0.2, 20_000)
     found = label_noise(swaps)
-    assert found.one_showing.value == pytest.approx(20, abs=1)
     assert found.decided.value == pytest.approx(wrong, abs=0.7)
     assert found.decided.value == pytest.approx(100 * 0.04 / 0.68, abs=0.7)
 
@@ -145,7 +144,6 @@ def test_two_critics_agree_whichever_completion_was_left() -> None:
         mirrored = Pair(left=held.right, right=held.left)
         other.append(verdict(mirrored, "RIGHT" if n < 6 else "LEFT"))
     found = agreed(one, other)
-    assert found.agreement.value == pytest.approx(75)
-    assert found.agreement.num == 8
-    assert found.both.num_pairs == 9
-    assert agreed(one, []).agreement.note == "cannot tell: no pair was judged by both"
+    assert found.value == pytest.approx(75)
+    assert found.num == 8
+    assert agreed(one, []).note == "cannot tell: no pair was judged by both"

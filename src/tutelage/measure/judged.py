@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tutelage.measure.agreement import TwoCritics, two_critics
 from tutelage.measure.audit import position
 from tutelage.measure.estimate import Estimate, balanced_share, cannot_tell, share
 from tutelage.measure.showings import Observation, Swap, per_pair, swaps_of
@@ -51,8 +50,6 @@ class LabelNoise:
     is worse than a coin toss.
     """
 
-    one_showing: Estimate
-    """e"""
     decided: Estimate
     """Of labels that both orders agree on. Its interval goes from the low end of f to the high end of f."""
     at_most: float | None
@@ -79,7 +76,7 @@ def behaviour(verdicts: Iterable[Verdict], read: Reader) -> Behaviour:
     if num_hidden:  # flips may be among them, so that the rest would look steadier than it is
         why = f"of {num_hidden} ties in two orders, the replies do not say what each was for"
         none = cannot_tell(why, "%", len(swaps))
-        return Behaviour(none, none, _longer_wins(asked), unread, LabelNoise(none, none, None))
+        return Behaviour(none, none, _longer_wins(asked), unread, LabelNoise(none, None))
     found = position(swaps)
     first_wins = found.first_wins if swaps else _first_of_single(observations)
     return Behaviour(first_wins, found.flips, _longer_wins(asked), unread, label_noise(swaps))
@@ -135,23 +132,19 @@ def label_noise(swaps: Sequence[Swap]) -> LabelNoise:
     decided = [(swap.pair_id, swap.calls) for swap in swaps if "TIE" not in swap.calls]
     flips = share(per_pair([(name, float(one != other)) for name, (one, other) in decided]), _ONE_ORDER)
     if flips.value is None or flips.low is None or flips.high is None:
-        return LabelNoise(flips, flips, None)
+        return LabelNoise(flips, None)
     if flips.value > 50:
         none = cannot_tell("the orders contradict each other more often than coin tosses would", "%", flips.num)
-        return LabelNoise(none, none, None)
+        return LabelNoise(none, None)
     error = flips.value / 100
     at_most = 50 * error / (1 - error)
     note = (
         "if showings err independently and the slot counts for nothing; errors that both orders share are not seen; "
         f"up to {at_most:.1f} % if all flips come from pairs that are a coin toss"
     )
-    values = [_error(end / 100) for end in (flips.value, flips.low, flips.high)]
-    wrong = [e**2 / (e**2 + (1 - e) ** 2) for e in values]
-    one, both = (
-        Estimate(100 * value, None, 100 * low, 100 * high, flips.num, "%", note)
-        for value, low, high in (values, wrong)
-    )
-    return LabelNoise(one, both, at_most)
+    errors = [_error(end / 100) for end in (flips.value, flips.low, flips.high)]
+    value, low, high = (100 * (e**2 / (e**2 + (1 - e) ** 2)) for e in errors)
+    return LabelNoise(Estimate(value, None, low, high, flips.num, "%", note), at_most)
 
 
 def _error(flips: float) -> float:
@@ -159,18 +152,11 @@ def _error(flips: float) -> float:
     return (1 - math.sqrt(max(0.0, 1 - 2 * flips))) / 2
 
 
-@dataclass(frozen=True)
-class Agreed:
-    """How far two critics agree on the same pairs."""
+def agreed(one: Sequence[Verdict], other: Sequence[Verdict]) -> Estimate:
+    """Return on how many percent of the pairs that both of two critics decide they agree, whichever was left.
 
-    agreement: Estimate
-    """Percent of the pairs on which both decide; pairs of one prompt are one value, their mean."""
-    both: TwoCritics
-    """Over all pairs that both could read, ties included."""
-
-
-def agreed(one: Sequence[Verdict], other: Sequence[Verdict]) -> Agreed:
-    """Return how far two critics agree on the pairs that both were asked about, whichever completion was left."""
+    Pairs of one prompt are one value, their mean.
+    """
     said: dict[tuple[str, str], Outcome] = {}
     for verdict in other:
         left, right = verdict.pair.left.id, verdict.pair.right.id
@@ -188,4 +174,4 @@ def agreed(one: Sequence[Verdict], other: Sequence[Verdict]) -> Agreed:
             decided[prompt_id].append(float(first == second))
     why = "no pair was decided by both" if both else "no pair was judged by both"
     means = [sum(values) / len(values) for values in decided.values()]
-    return Agreed(share(means, why), two_critics([(first, second) for _, first, second in both]))
+    return share(means, why)

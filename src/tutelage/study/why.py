@@ -76,7 +76,7 @@ def why(
         by_confidence=tuple(ConfidenceBin(**asdict(each)) for each in bins),
         confidence_note=_NO_REWARD if way.arm.feedback == "best_of_n" else note,
         label_noise=_noise(way, some, learnt.num),
-        agreement={judge: of_estimate(agreed(asked_for, asked).agreement) for judge, asked in others.items()},
+        agreement={judge: of_estimate(agreed(asked_for, asked)) for judge, asked in others.items()},
     )
 
 
@@ -106,11 +106,11 @@ def _curve(seed: int, run: Mapping[str, Artifact]) -> TrainingCurve:
     )
 
 
-def kept_places(num: int, most: int = MOST_STEPS) -> list[int]:
-    """Return at most `most` of the places 0 .. num - 1, evenly spread, always with the first and the last."""
-    if num <= most:
+def kept_places(num: int) -> list[int]:
+    """Return at most `MOST_STEPS` of the places 0 .. num - 1, evenly spread, always with the first and the last."""
+    if num <= MOST_STEPS:
         return list(range(num))
-    return [place * (num - 1) // (most - 1) for place in range(most)]
+    return [place * (num - 1) // (MOST_STEPS - 1) for place in range(MOST_STEPS)]
 
 
 # ---- completions --------------------------------------------------------------------------------------
