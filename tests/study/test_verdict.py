@@ -6,7 +6,7 @@ from made_findings import findings
 
 from tutelage.findings import Findings, Span
 from tutelage.study.questions import Question
-from tutelage.study.text import text
+from tutelage.study.terminal import text
 from tutelage.study.verdict import verdict
 from tutelage.study.words import Asked
 

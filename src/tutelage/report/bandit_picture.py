@@ -8,9 +8,7 @@ from typing import Any
 
 from tutelage.disk import disk_errors
 from tutelage.extras import require
-
-Tree = Mapping[str, Any]
-"""What bandit.json holds."""
+from tutelage.report.bandit_page import Tree
 
 _STYLES: Mapping[str, dict[str, Any]] = {
     "student": {"color": "#7a8ca3", "linestyle": "--", "linewidth": 2.0, "label": "student"},

@@ -16,6 +16,8 @@ from tutelage.disk import visible
 
 MAX_CHARACTERS = 1200
 """Of a text that is shown; the rest is counted."""
+_LINE = 140
+"""Of the start of one, where it stands for all of it."""
 
 _STYLE = """\
 :root{color-scheme:light dark;--page:#fff;--ink:#1b222b;--soft:#5a6573;--line:#d9dee5;--card:#f5f7f9;--dot:#1f6fb2;
@@ -96,7 +98,7 @@ def lines(value: str) -> str:
     return "\n".join(text(line) for line in value.split("\n"))
 
 
-def beginning(value: str, limit: int = 140) -> str:
+def beginning(value: str) -> str:
     """Return the start of a text, in one line; not yet page text."""
-    value = " ".join(value[: 4 * limit].split())
-    return value if len(value) <= limit else value[: limit - 1] + "…"
+    value = " ".join(value[: 4 * _LINE].split())
+    return value if len(value) <= _LINE else value[: _LINE - 1] + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tutelage.findings import ArmFound, ComparisonFound, Feedback, Rule, Span
 
@@ -92,7 +93,7 @@ def typeset(said: str) -> str:
     return re.sub(r"(?<=\w)'(?=s\b)|(?<=s)'(?= )", "\N{RIGHT SINGLE QUOTATION MARK}", minus)
 
 
-def listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 

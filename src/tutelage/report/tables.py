@@ -100,13 +100,13 @@ def _row(row: Row, columns: Sequence[Column]) -> str:
     return f"<tr{place}><th scope=row>{row.name}</th>{cells}</tr>"
 
 
-def span(value: Span, is_difference: bool = False, unit: str = "") -> str:
+def span(value: Span, is_difference: bool = False) -> str:
     """Return a cell: the value, below it the interval, below that what must be said with it."""
     note = f"<small class=note>{text(value.note)}</small>" if value.note else ""
     between = interval(value)
     if value.value is None:
         return (f"<span>{text(between)}</span>{note}" if between else note) or soft(UNKNOWN)
-    said = f"<b>{points(value.value, signed=is_difference)}{unit}</b>"
+    said = f"<b>{points(value.value, signed=is_difference)}</b>"
     return said + (f"<small class=between>{between}</small>" if between else "") + note
 
 

@@ -77,7 +77,7 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
     from tutelage.study.gather import gather
     from tutelage.study.ground import check
     from tutelage.study.running import carry_out, look_up
-    from tutelage.study.text import text
+    from tutelage.study.terminal import text
 
     require("plot", "tutelage study")
     check_folder(recipe)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tutelage.findings import ComparisonFound, Findings, Rule, Span
 from tutelage.measure.planning import NEAR_ZERO
+from tutelage.report.study_words import listed
 
 _EQUAL: dict[Rule, str] = {"prompts": "equal prompts", "dollars": "equal dollars", "tokens": "equal training tokens"}
 
@@ -211,11 +212,6 @@ def p_words(p_value: float) -> str:
 def counted(num: int, what: str) -> str:
     """Return "1 seed" or "1,805 prompts"."""
     return f"{num:,} {what}{'' if num == 1 else 's'}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), *parts[-1:]])
 
 
 def capital(text: str) -> str:

@@ -17,12 +17,11 @@ from tutelage.report.figures.style import (
     D,
     Figure,
     ends,
-    interval,
     new_figure,
-    signed,
     whisker,
     wrapped,
 )
+from tutelage.report.study_words import interval, points
 
 OUTCOMES: dict[Outcome, str] = {"gain": D, "harm": B, "no gain": C, "cannot tell": C}
 _NOTE = (
@@ -82,14 +81,18 @@ def _row(axes: Axes, comparison: ComparisonFound, place: float) -> None:
             continue
         whisker(axes, span, y, color=colour, linewidth=2.2 if span is raw else 1.2)
         axes.plot([span.value], [y], linestyle="", markeredgecolor=colour, markeredgewidth=1.4, zorder=4, **look)
-    said = wrapped(raw.note or "unknown", 24, 1) if raw.value is None else f"{signed(raw.value)}  ({interval(raw)})"
+    said = (
+        wrapped(raw.note or "unknown", 24, 1)
+        if raw.value is None
+        else f"{points(raw.value, signed=True)}  ({interval(raw)})"
+    )
     axes.text(1.02, place - 0.14, said, transform=side, va="center", fontweight="bold", fontsize=9)
     outcome = {"color": _ink(comparison), "fontsize": 9, "va": "center", "annotation_clip": False}
     axes.annotate(comparison.outcome, (1.02, place - 0.14), (_NUMBERS, 0), side, "offset points", **outcome)
     at_length = (
         wrapped(f"at equal length: {even.note or 'unknown'}", 42, 1)
         if even.value is None
-        else f"{signed(even.value)}  ({interval(even)}) at equal length"
+        else f"{points(even.value, signed=True)}  ({interval(even)}) at equal length"
     )
     axes.text(1.02, place + 0.2, at_length, transform=side, va="center", color=SOFT, fontsize=8)
 
@@ -110,7 +113,7 @@ def _reach(found: Sequence[ComparisonFound], margin: float) -> tuple[float, floa
 
 def _alt(found: Sequence[ComparisonFound]) -> str:
     said = [
-        f"{c.question}: {signed(c.difference.value)} points ({interval(c.difference)}), {c.outcome}"
+        f"{c.question}: {points(c.difference.value, signed=True)} points ({interval(c.difference)}), {c.outcome}"
         for c in found
         if c.difference.value is not None
     ]

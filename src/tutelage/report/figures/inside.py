@@ -16,10 +16,10 @@ from tutelage.report.figures.style import (
     D,
     Figure,
     new_figure,
-    signed,
     whisker,
     wrapped,
 )
+from tutelage.report.study_words import points
 
 MOST_POINTS = 4000
 """Of all lines of one figure: more are not seen in small panels, and a page has to load them."""
@@ -137,7 +137,7 @@ def _drift(axes: Axes, before: Span, after: Span, place: float) -> None:
             axes.plot([span.value], [at], "o", markersize=7, markerfacecolor=face, markeredgecolor=A, zorder=4)
     if before.value is not None and after.value is not None:
         furthest = max(s.high if s.high is not None else s.value or 0.0 for s in (before, after))
-        said = f"{after.value:.1f} ({signed(after.value - before.value)})"
+        said = f"{after.value:.1f} ({points(after.value - before.value, signed=True)})"
         axes.annotate(said, (furthest, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
 
 

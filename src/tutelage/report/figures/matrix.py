@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tutelage.findings import Findings, MatrixCell
-from tutelage.report.figures.style import INK, LINE, SOFT, A, Axes, B, Figure, interval, new_figure, signed, wrapped
+from tutelage.report.figures.style import INK, LINE, SOFT, A, Axes, B, Figure, new_figure, wrapped
+from tutelage.report.study_words import interval, points
 
 _NOTE = (
     "Win rate with the feedback minus that of the same arm without it, points, with 95 % intervals. "
@@ -22,7 +23,7 @@ def matrix(findings: Findings) -> Figure | None:
     critics = list(dict.fromkeys(critic for critic, _ in cells))
     judges = [judge for judge in findings.judges if any(j == judge for _, j in cells)]
     said = [
-        f"{c.critic} judge {c.judge}: {signed(c.gain.value)}" + (f" ({c.related})" if c.related else "")
+        f"{c.critic} judge {c.judge}: {points(c.gain.value, signed=True)}" + (f" ({c.related})" if c.related else "")
         for c in cells.values()
         if c.gain.value is not None
     ]
@@ -67,9 +68,9 @@ def _cell(axes: Axes, cell: MatrixCell, column: int, row: int, most: float) -> N
         return
     lines = [f"({interval(cell.gain)})" if interval(cell.gain) else ""]
     if cell.excess.value is not None:
-        lines.append(f"own taste {signed(cell.excess.value)}")
+        lines.append(f"own taste {points(cell.excess.value, signed=True)}")
     lines.append(cell.related)
-    axes.text(column, row - 0.22, signed(gain), ha="center", va="center", fontsize=12, fontweight="bold")
+    axes.text(column, row - 0.22, points(gain, signed=True), ha="center", va="center", fontsize=12, fontweight="bold")
     axes.text(
         column, row - 0.06, "\n".join(filter(None, lines)), ha="center", va="top", fontsize=7.8, linespacing=1.35
     )

@@ -143,18 +143,6 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
 
 
-def signed(value: float) -> str:
-    """Return points with their sign, and a real minus."""
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def interval(span: Span) -> str:
-    """Return the interval in words, empty if there is none."""
-    if span.low is None or span.high is None:
-        return ""
-    return f"{span.low:.1f} to {span.high:.1f}".replace("-", "\N{MINUS SIGN}")
-
-
 def ends(span: Span) -> tuple[float, float]:
     """Return how far the interval reaches; the value itself where there is none."""
     value = span.value or 0.0
