@@ -169,9 +169,10 @@ class ComparisonFound(Record):
     """Of the difference between prompts, seeds averaged."""
     outcome: Outcome
     needed_prompts: int | None = None
-    """About so many prompts would tell, with the seeds there are; None: no number of prompts alone."""
+    """About so many would tell a difference of this size, with the seeds there are; None: it is told, or near 0, or
+    no number of prompts alone would."""
     needed_seeds: int | None = None
-    """About so many seeds would tell, with the prompts there are; None: no number of seeds alone."""
+    """The same for seeds, with the prompts there are; None also with one seed."""
     says: str
     matched: tuple[Matched, ...] = ()
 
@@ -221,7 +222,7 @@ class JudgeFound(Record):
 
 
 class TrainingCurve(Record):
-    """What one DPO run logged: every list has one value a step that is kept."""
+    """What one run logged after its SFT (DPO; of best_of_n, the second SFT): each list has a value a kept step."""
 
     seed: int
     steps: tuple[int, ...]
@@ -306,7 +307,7 @@ class Findings(Record):
     seeds: tuple[int, ...]
     match: Rule
     margin: float
-    """A difference smaller than this, points, counts as no gain."""
+    """The smallest gain of interest, points: an interval wholly below it is no gain."""
     num_prompts: int
     """Evaluated; a comparison rests on those that every run of its two arms has a readable verdict for."""
     verdict: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Dependencies point one way. The rules below are the design's; the imports are read from the source.
 
 cli -> study -> pipeline -> stages -> {chat critic data generate train measure miniature} -> records, store, ...
-report -> records, store
+report -> findings, records, store    bandit -> report
 never: chat, critic -> torch    train, generate -> chat    report -> stages    anything -> cli
 """
 
@@ -56,30 +56,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": FOUNDATION,
     "generate": FOUNDATION | {"train"},
     "findings": {"errors", "records", "disk"},
-    "report": {"errors", "extras", "records", "disk", "store", "progress", "findings"},
-    "bandit": FOUNDATION | {"measure", "report"},
+    "report": {"errors", "extras", "records", "disk", "store", "findings"},
+    "bandit": FOUNDATION | {"report"},
     "miniature": FOUNDATION | {"data", "critic", "chat"},
     "stages": FOUNDATION | {"data", "critic", "chat", "measure", "train", "generate", "miniature", "report"},
     "pipeline": FOUNDATION | {"data", "chat", "measure", "stages"},
     "estimate": FOUNDATION | {"data", "chat", "generate", "stages", "pipeline"},
     "help": FOUNDATION | {"stages"},
     "study": FOUNDATION
-    | {
-        "findings",
-        "data",
-        "chat",
-        "critic",
-        "measure",
-        "generate",
-        "miniature",
-        "report",
-        "stages",
-        "pipeline",
-        "estimate",
-    },
+    | {"findings", "data", "chat", "critic", "measure", "generate", "miniature", "report", "stages", "pipeline"},
     "__main__": {"cli"},
     "cli": FOUNDATION
-    | {"chat", "data", "train", "stages", "pipeline", "estimate", "help", "measure", "miniature", "report"}
+    | {"chat", "data", "stages", "pipeline", "estimate", "help", "measure", "miniature", "report"}
     | {"bandit", "study"},
 }
 # Where a heavy library may be imported at the head of a file; elsewhere it comes inside the function that needs it.
