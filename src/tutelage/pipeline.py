@@ -190,7 +190,7 @@ def run(recipe: Recipe) -> Road:
     if all((a.path / RECORD).stat().st_mtime < started for a in made):
         say(f"nothing to do: all {len(made)} artifacts of {recipe.name} were already made")
     critic, judge = recipe.label.critic, recipe.evaluate.judge
-    return Road(before, after, one_model=(critic.provider, critic.model) == (judge.provider, judge.model))
+    return Road(before, after, one_model=critic.is_same_model(judge))
 
 
 def divide(recipe: Recipe) -> Artifact | None:

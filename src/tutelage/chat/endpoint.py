@@ -190,6 +190,10 @@ class Endpoint(Group):
         if self.platform is not None and self.replicas:
             raise ConfigError("replicas: not with a platform; its SDK knows one address")
 
+    def is_same_model(self, other: Endpoint) -> bool:
+        """True if both ask one model, wherever and however."""
+        return (self.provider, self.model) == (other.provider, other.model)
+
     @property
     def url(self) -> str:
         """The address of the server, without a slash at the end."""

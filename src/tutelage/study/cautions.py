@@ -69,7 +69,7 @@ def _kin(recipe: StudyRecipe, found: Sequence[Way]) -> Iterator[str]:
     critics = {way.critic_name: way.critic for way in found if way.critic is not None}
     for name, critic in critics.items():
         for judge_name, judge in recipe.judges.items():
-            if (critic.provider, critic.model) == (judge.provider, judge.model):
+            if critic.is_same_model(judge):
                 yield f"critic {name} and judge {judge_name} are one model: it judges what it taught to please it"
             elif (family := family_of(critic.model)) is not None and family == family_of(judge.model):
                 yield (

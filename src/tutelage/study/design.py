@@ -238,7 +238,7 @@ def _critic(recipe: StudyRecipe, where: str, arm: Arm, teacher: Teacher) -> tupl
 
 def _not_the_judge(recipe: StudyRecipe, where: str, critic: Critic) -> Critic:
     for name, judge in recipe.judges.items():
-        if (judge.provider, judge.model) == (critic.provider, critic.model) and not recipe.allow_self_judging:
+        if judge.is_same_model(critic) and not recipe.allow_self_judging:
             raise ConfigError(
                 f"{where}: judges.{name} is the model that gives the feedback ({judge.model}): it would judge what "
                 "it taught to please it; give another judge, or allow_self_judging=true (the report then says so)"

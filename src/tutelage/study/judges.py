@@ -26,7 +26,6 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
         for each in both:
             judge = recipe.judges[each.judge]
             families = family_of(way.critic.model), family_of(judge.model)
-            same = (way.critic.provider, way.critic.model) == (judge.provider, judge.model)
             family = "one family" if families[0] is not None and families[0] == families[1] else ""
             cells.append(
                 MatrixCell(
@@ -34,7 +33,7 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
                     judge=each.judge,
                     critic_family=families[0],
                     judge_family=families[1],
-                    related="the same model" if same else family,
+                    related="the same model" if way.critic.is_same_model(judge) else family,
                     gain=_gain([(1.0, each)], way.name, start.name),
                     excess=_excess(each, [other for other in both if other is not each], way.name, start.name),
                 )

@@ -20,6 +20,7 @@ from tutelage.study.pace import Pace
 from tutelage.study.questions import Question, in_words, questions
 from tutelage.study.smallest import smallest
 from tutelage.study.tasks import Graph, Task
+from tutelage.study.terminal import WIDTH
 
 _DOES = {
     "split": "split",
@@ -35,7 +36,6 @@ _DOES = {
     "evaluate": "evaluate",
     "agree": "label by the judges",
 }
-_WIDTH = 110
 
 
 def plan(graph: Graph) -> str:
@@ -70,9 +70,9 @@ def plan(graph: Graph) -> str:
 
 def _indented(line: str) -> str:
     """Return a line of a section; a sentence is broken where it is too long for a screen, a row of a table is not."""
-    if "  " in line.strip() or len(line) <= _WIDTH:
+    if "  " in line.strip() or len(line) <= WIDTH:
         return f"  {line}".rstrip()
-    return fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _arms(ground: Ground, found: Sequence[Way]) -> list[str]:

@@ -109,7 +109,7 @@ def own_teacher(recipe: StudyRecipe, way: Way) -> str | None:
         return recipe.own_completions[way.critic_name]
     for name, teacher in recipe.teachers.items():
         endpoint = teacher.endpoint
-        if endpoint is not None and (endpoint.provider, endpoint.model) == (way.critic.provider, way.critic.model):
+        if endpoint is not None and endpoint.is_same_model(way.critic):
             return name
         if teacher.completions is not None and teacher.completions.author == way.critic.model:
             return name

@@ -10,7 +10,7 @@ from tutelage.disk import visible
 from tutelage.findings import ArmFound, Findings
 from tutelage.study.words import basis
 
-_WIDTH = 110
+WIDTH = 110
 """Characters of a line; rows of the table may be longer."""
 
 
@@ -25,7 +25,7 @@ def text(found: Findings, files: Sequence[Path]) -> str:
 
 def _broken(sentence: str) -> str:
     """Return a sentence of any names as lines that fit a screen."""
-    return fill(visible(sentence), _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return fill(visible(sentence), WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _arms(found: Findings) -> list[str]:

@@ -23,7 +23,7 @@ from tutelage.report.figures.style import (
 )
 from tutelage.report.study_words import interval, points
 
-OUTCOMES: dict[Outcome, str] = {"gain": D, "harm": B, "no gain": C, "cannot tell": C}
+_COLOURS: dict[Outcome, str] = {"gain": D, "harm": B, "no gain": C, "cannot tell": C}
 _NOTE = (
     "Filled: the difference as judged; hollow, below it: at equal length. Lines: 95 % intervals. "
     "Band: {margin:g} points either way, the smallest gain of interest. {runs}"
@@ -70,7 +70,7 @@ def _panel(axes: Axes, found: Sequence[ComparisonFound], margin: float) -> None:
 
 def _row(axes: Axes, comparison: ComparisonFound, place: float) -> None:
     """One comparison: two marks, and at the right its numbers and its outcome in words."""
-    colour = OUTCOMES[comparison.outcome]
+    colour = _COLOURS[comparison.outcome]
     raw, even = comparison.difference, comparison.length_controlled
     side = axes.get_yaxis_transform()
     for span, y, look in (
