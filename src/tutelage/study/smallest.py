@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -45,10 +44,20 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
 
         rows = [f"{counted(seeds + more, 'seed'):>8}: {_points(shown(seeds + more)):>5}" for more in _MORE]
         return Smallest(shown(seeds), [intro, *rows, where])
+
+    def planned(count: int, seed_deviation: float) -> float:
+        return smallest_planned(
+            num_prompts,
+            count,
+            deviation=WORST,
+            correlation=0.0,
+            seed_deviation=seed_deviation,
+            num_comparisons=num,
+        )
+
     head = f"{'if training runs differ by':>26}" + "".join(f"{points:>7g}" for points in _SUPPOSED)
     rows = [
-        f"{counted(seeds + more, 'seed'):>26}"
-        + "".join(f"{_points(_planned(num_prompts, num, seeds + more)(p)):>7}" for p in _SUPPOSED)
+        f"{counted(seeds + more, 'seed'):>26}" + "".join(f"{_points(planned(seeds + more, p)):>7}" for p in _SUPPOSED)
         for more in _MORE
     ]
     assumed = [
@@ -57,23 +66,12 @@ def smallest(recipe: StudyRecipe, num_prompts: int, num_comparisons: int) -> Sma
     ]
     if seeds == 1:
         assumed.append("One seed: what is said holds for its training runs, not for others.")
-    return Smallest(_planned(num_prompts, num, seeds)(0.0), [intro, head, *rows, *assumed])
+    return Smallest(planned(seeds, 0.0), [intro, head, *rows, *assumed])
 
 
 def _points(value: float) -> str:
     """Return a difference; two win rates can be 100 points apart at most."""
     return f"{value:.1f}" if value <= 100 else "none"
-
-
-def _planned(num_prompts: int, num_comparisons: int, num_seeds: int) -> Callable[[float], float]:
-    return lambda seed_deviation: smallest_planned(
-        num_prompts,
-        num_seeds,
-        deviation=WORST,
-        correlation=0.0,
-        seed_deviation=seed_deviation,
-        num_comparisons=num_comparisons,
-    )
 
 
 def _before(recipe: StudyRecipe) -> tuple[Spread, str] | None:

@@ -56,15 +56,12 @@ class Task:
         yield self
 
     def found(self, made: dict[str, Artifact]) -> Artifact | None:
-        """Return what this task makes if it is there already, and put it into `made`, with what it needs."""
-        if self.key in made:
-            return made[self.key]
-        if any(task.found(made) is None for _, task in self.needs.values()):
-            return None
-        artifact = self.does.work(self.config, self.inputs(made)).finished()
-        if artifact is not None:
-            made[self.key] = artifact
-        return artifact
+        """Return what this task makes if it is there already, and put it into `made`, where all that it needs is."""
+        if self.key not in made and all(task.key in made for _, task in self.needs.values()):
+            artifact = self.does.work(self.config, self.inputs(made)).finished()
+            if artifact is not None:
+                made[self.key] = artifact
+        return made.get(self.key)
 
 
 def _plain(value: Any) -> Any:
