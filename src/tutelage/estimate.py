@@ -9,6 +9,7 @@ from typing import Any
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.estimate import Estimate, estimate
 from tutelage.config import Group, StageConfig
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.rows import read_completions, read_prompts
 from tutelage.errors import ConfigError
 from tutelage.generate.settings import placeholders
@@ -95,15 +96,16 @@ def _evaluation(recipe: Recipe, parts: Parts, trained: Artifact | None, suffix: 
 
 
 def _label_unseen(recipe: Recipe, parts: Parts) -> list[Estimate]:
-    quiet = lambda what, num: None  # noqa: E731 - the stages count
-    prompts = [p for p in read_prompts(parts.sampled, quiet) if recipe.sample.takes(p)]
+    prompts = [p for p in read_prompts(parts.sampled, count_nothing) if recipe.sample.takes(p)]
     completions = placeholders(prompts, recipe.sample, recipe.sample.num_samples)
     against = opponents_of(recipe, parts)
     if against is None:
-        every = pairs_within(completions, quiet, recipe.label.pairing)
+        every = pairs_within(completions, count_nothing, recipe.label.pairing)
     else:
-        every = pairs_between(completions, read_completions(against, quiet)[1], quiet, recipe.label.pairing)
-    pairs = draw(every, recipe.label, recipe.label.seed, quiet)
+        every = pairs_between(
+            completions, read_completions(against, count_nothing)[1], count_nothing, recipe.label.pairing
+        )
+    pairs = draw(every, recipe.label, recipe.label.seed, count_nothing)
     requests = judge_requests(recipe.label.critic, recipe.label, pairs, {p.id: p for p in prompts})[1]
     return _of_plan("label", Plan(recipe.label.critic, requests), recipe.of(recipe.label))
 

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from tutelage.chat import Budget, Endpoint
 from tutelage.chat.prices import how_to_know
 from tutelage.config import Folder, Group, StageConfig, build, load_yaml, merge_words
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.gate import apart
 from tutelage.data.leaks import Leakage
 from tutelage.data.rows import read_completions, read_prompts
@@ -313,11 +314,10 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
     Raises:
         DataError: names the file; or says how many prompts are in both, and shows some.
     """
-    quiet = lambda what, num: None  # noqa: E731 - the stages count what they skip
-    tested = read_completions(recipe.evaluation.baseline, quiet, keep_empty=True)[0]
+    tested = read_completions(recipe.evaluation.baseline, count_nothing, keep_empty=True)[0]
     if parts.evaluated is not None:
         known = {p.id for p in tested}
-        tested = read_prompts(parts.evaluated, quiet)
+        tested = read_prompts(parts.evaluated, count_nothing)
         if known.isdisjoint(p.id for p in tested):
             raise DataError(
                 f"{recipe.evaluation.baseline.path}: has a completion for none of the prompts that are evaluated "
@@ -326,7 +326,7 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
     _check_against(recipe, parts)
     if parts.taught == recipe.prompts:  # else a split has looked already
         inputs = recipe.prompts, parts.evaluated or recipe.evaluation.baseline
-        apart(read_prompts(recipe.prompts, quiet), tested, recipe.leakage, inputs, quiet)
+        apart(read_prompts(recipe.prompts, count_nothing), tested, recipe.leakage, inputs, count_nothing)
     first, second = recipe.sft, recipe.sample
     if recipe.split is None and (
         first.share_seed != second.share_seed
@@ -336,12 +336,11 @@ def check_inputs(recipe: Recipe, parts: Parts) -> None:
 
 
 def _check_against(recipe: Recipe, parts: Parts) -> None:
-    quiet = lambda what, num: None  # noqa: E731 - label counts what it skips
     against = opponents_of(recipe, parts)
     if against is None:
         return
-    known = {p.id for p in read_completions(against, quiet)[0]}
-    if known.isdisjoint(p.id for p in read_prompts(parts.sampled, quiet) if recipe.sample.takes(p)):
+    known = {p.id for p in read_completions(against, count_nothing)[0]}
+    if known.isdisjoint(p.id for p in read_prompts(parts.sampled, count_nothing) if recipe.sample.takes(p)):
         raise DataError(
             f"{against.path}: against has a completion for none of the prompts that the student completes "
             f"({parts.sampled.path}{parts.sampled.asked_for()})"

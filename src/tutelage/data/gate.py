@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tutelage.config import Group
 from tutelage.data.artifacts import items_of_artifact
-from tutelage.data.formats.item import Count, Row
+from tutelage.data.formats.item import Count, Row, count_nothing
 from tutelage.data.leaks import KINDS, OVERLAP, Kind, Leak, Leakage, Leaks
 from tutelage.data.reading import read_items
 from tutelage.data.rows import read_prompts
@@ -135,7 +135,7 @@ def leaks(config: LeaksConfig) -> str:
         DataError: a file cannot be read; something was found, and the user wants to fail then.
     """
     tally, skipped = _Tally(), Counter[str]()
-    evaluated = read_prompts(config.evaluation, lambda what, num: None)
+    evaluated = read_prompts(config.evaluation, count_nothing)
     found = Leaks(evaluated, config.overlap)
     rows = _rows(config.prompts, found, tally, lambda what, num: skipped.update({what: num}))
     if config.out is None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from tutelage.config import Group
 from tutelage.data.conflicts import MIN_PROMPTS, MIN_WORDS, Pairs, Skews
 from tutelage.data.faults import PAIR_RULES, TEXT_RULES, Decided, Severity, decided
-from tutelage.data.formats.item import Row
+from tutelage.data.formats.item import Row, count_nothing
 from tutelage.data.reading import require_holds
 from tutelage.data.show import COLUMNS, example, items_of
 from tutelage.data.texts import clip, pad
@@ -228,7 +228,7 @@ def _examples(config: LintConfig, report: Report) -> Iterator[str]:
         return
     wanted = {name: list(tally.verdicts)[: config.examples] for name, tally in report.tallies.items()}
     every = {verdict for verdicts in wanted.values() for verdict in verdicts}
-    items = (i for i in items_of(config.rows, lambda what, num: None, config.skip_bad) if i.verdict is not None)
+    items = (i for i in items_of(config.rows, count_nothing, config.skip_bad) if i.verdict is not None)
     known = {key: i for i in items if i.verdict is not None and (key := int(i.verdict.id, 16)) in every}
     for name in report.found():
         for number, verdict in enumerate(wanted[name], 1):

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from tutelage.data.formats import FORMATS, format_named, recognise
-from tutelage.data.formats.item import Count, Format, Holds, Item, Options, Row
+from tutelage.data.formats.item import Count, Format, Holds, Item, Options, Row, count_nothing
 from tutelage.data.selection import Selection, selection_of
 from tutelage.data.sources import open_rows
 from tutelage.errors import ConfigError, DataError
@@ -23,7 +23,7 @@ def read_items(rows: Prompts, count: Count, skip_bad: bool = False) -> Iterator[
         DataError: the file is damaged, of no known format, or a row cannot be read (unless `skip_bad`: counted).
         ConfigError: there is no such format.
     """
-    selection = selection_of(rows, lambda: (item.prompt for item in _all(rows, lambda what, num: None, skip_bad)))
+    selection = selection_of(rows, lambda: (item.prompt for item in _all(rows, count_nothing, skip_bad)))
     items = _all(rows, count, skip_bad)
     return items if selection.takes_all else _selected(items, selection, count)
 

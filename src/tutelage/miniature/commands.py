@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from tutelage.config import Group
+from tutelage.data.formats.item import count_nothing
 from tutelage.disk import disk_errors, write_atomically
 from tutelage.errors import StoreError
 from tutelage.extras import require
@@ -58,7 +59,7 @@ def write_prompts(config: PromptsConfig) -> Path:
 
     exclude: list[str] = []
     if config.exclude is not None:
-        known = read_prompts(Prompts(path=str(config.exclude)), lambda what, num: None)
+        known = read_prompts(Prompts(path=str(config.exclude)), count_nothing)
         exclude = [p.text for p in known]
     save_prompts(config.out, make_prompts(config.num, config.seed, exclude))
     return config.out

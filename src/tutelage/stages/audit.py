@@ -12,6 +12,7 @@ from tutelage.chat import ChatFailure, ChatReply, ChatRequest
 from tutelage.config import Group, StageConfig
 from tutelage.critic.injections import INJECTIONS, ONLY_SECOND
 from tutelage.critic.questions import Question
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.pairs import KnownPair, read_pairs
 from tutelage.data.rows import PROMPTS
 from tutelage.disk import dump_json, write_atomically
@@ -121,7 +122,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
 
 def plan(config: Config, inputs: Inputs) -> Plan:
     """Return what `body` will ask."""
-    drawn = _draw(config, read_pairs(inputs.pairs, lambda what, num: None))
+    drawn = _draw(config, read_pairs(inputs.pairs, count_nothing))
     return Plan(config.critic, [p.request for p in _planned(config, drawn)])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig
-from tutelage.data.formats.item import Count
+from tutelage.data.formats.item import Count, count_nothing
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.disk import dump_json, visible, write_atomically
 from tutelage.errors import ConfigError, DataError
@@ -107,14 +107,13 @@ def _write_as_alpaca_eval(
 
 def plan(config: Config, inputs: Inputs) -> Plan:
     """Return what `body` will ask; completions that are yet to be drawn are taken as long as they can be."""
-    quiet = lambda what, num: None  # noqa: E731 - the body counts
-    prompts, by_prompt = read_baseline(inputs, quiet)
+    prompts, by_prompt = read_baseline(inputs, count_nothing)
     if inputs.completions is not None:
-        found = read_completions(inputs.completions, quiet, keep_empty=True, known_author=True)[1]
-        policy = list(_one_each(_firsts(found, set(by_prompt), "policy", quiet), "policy").values())
+        found = read_completions(inputs.completions, count_nothing, keep_empty=True, known_author=True)[1]
+        policy = list(_one_each(_firsts(found, set(by_prompt), "policy", count_nothing), "policy").values())
     else:
         policy = placeholders(prompts, config.drawing, 1)
-    asked, _ = pairs_of(policy, by_prompt, quiet)
+    asked, _ = pairs_of(policy, by_prompt, count_nothing)
     return Plan(config.judge, judge_requests(config.judge, config.judging, asked, {p.id: p for p in prompts})[1])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tutelage.config import Group, StageConfig, preset_names
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.rows import PROMPTS
 from tutelage.errors import ConfigError, DataError
 from tutelage.inputs import RewardModel, Rows
@@ -54,7 +55,7 @@ def plan(config: Config, inputs: Inputs) -> Plan | None:
     critic = critic_of(config, inputs)
     if isinstance(critic, RewardModel):
         return None
-    prompts, pairs = read_pairs(inputs.completions, inputs.against, config, config.seed, lambda what, num: None)
+    prompts, pairs = read_pairs(inputs.completions, inputs.against, config, config.seed, count_nothing)
     return Plan(critic, judge_requests(critic, config, pairs, prompts)[1])
 
 

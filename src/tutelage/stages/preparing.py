@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tutelage.config import Tree
-from tutelage.data.formats.item import Count
+from tutelage.data.formats.item import Count, count_nothing
 from tutelage.data.lookup import PromptsOnDisk
 from tutelage.data.normal import group_of
 from tutelage.data.reading import read_items
@@ -147,5 +147,5 @@ def prompts_of(rows: Prepared[Any], source: Finished | Rows) -> Iterator[Prompt]
 
 def _prompts(source: Finished | Rows) -> Iterator[Prompt]:
     if isinstance(source, Rows) and source.artifact() is None:
-        return (item.prompt for item in read_items(source, lambda what, num: None))
+        return (item.prompt for item in read_items(source, count_nothing))
     return Artifact.open(source.path).each(PROMPTS, Prompt)

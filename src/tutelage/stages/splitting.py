@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tutelage.config import Group, StageConfig
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.gate import apart
 from tutelage.data.leaks import Leakage
 from tutelage.data.normal import group_of
@@ -69,7 +70,7 @@ def _without_evaluated(config: Config, inputs: Inputs, work: Work) -> list[Promp
     prompts = read_prompts(inputs.prompts, work.count)
     if inputs.evaluated is None:
         return prompts
-    evaluated = read_prompts(inputs.evaluated, lambda what, num: None)
+    evaluated = read_prompts(inputs.evaluated, count_nothing)
     return apart(prompts, evaluated, config.leakage, (inputs.prompts, inputs.evaluated), work.count)
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tutelage.chat import ChatReply, ChatRequest, Endpoint
 from tutelage.config import Group, StageConfig
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.rows import COMPLETIONS, PROMPTS, read_completions, read_prompts
 from tutelage.data.share import OfPrompts
 from tutelage.errors import ConfigError, DataError
@@ -67,8 +68,7 @@ def plan(config: Config, inputs: Inputs) -> Plan | None:
         return None
     if config.teacher is None or inputs.prompts is None:
         raise ConfigError(NOBODY)
-    quiet = lambda what, num: None  # noqa: E731 - the stage counts
-    prompts = config.part_of(read_prompts(inputs.prompts, quiet), inputs.prompts.path, quiet)
+    prompts = config.part_of(read_prompts(inputs.prompts, count_nothing), inputs.prompts.path, count_nothing)
     return Plan(config.teacher, [request for _, _, request in requests_of(config, prompts)])
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 from tutelage.chat import ChatRequest, Endpoint
 from tutelage.chat.cache import REPLIES
 from tutelage.chat.estimate import Estimate, estimate
+from tutelage.data.formats.item import count_nothing
 from tutelage.generate.settings import Drawing, placeholders
 from tutelage.inputs import Rows
 from tutelage.records import Pair, Prompt, digest
@@ -24,7 +25,7 @@ from tutelage.stages.judging import evaluator_of, judge_requests
 from tutelage.stages.pairing import draw, pairs_between, pairs_within
 from tutelage.study.costs import known_sum
 from tutelage.study.design import ways
-from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts, quiet
+from tutelage.study.ground import Ground, endpoint_of, evaluated_prompts
 from tutelage.study.tasks import Task
 
 MOST = 1000
@@ -157,7 +158,7 @@ class Foreseen:
         config = cast(evaluate.Config, task.config)
         prompts = self.ground.evaluated
         some = _some(prompts)
-        pairs, _ = evaluate.pairs_of(placeholders(some, drawn, 1), self.ground.baseline, quiet)
+        pairs, _ = evaluate.pairs_of(placeholders(some, drawn, 1), self.ground.baseline, count_nothing)
         asked, requests = judge_requests(config.judge, config.judging, pairs, {p.id: p for p in some})
         alone = {question.messages for question in asked if question.order == "right_alone"}
         parts = [[r for r in requests if (r.messages in alone) == is_alone] for is_alone in (False, True)]
@@ -206,10 +207,10 @@ def _pairs(task: Task, prompts: Sequence[Prompt]) -> list[Pair]:
         asked = cast(teach.Config, task.needs["against"][1].config)
         others = placeholders(prompts, Drawing(max_tokens=asked.max_tokens), asked.num_completions)
         others = [c.model_copy(update={"text": f"t {c.text}"}) for c in others]  # the same text would be no pair
-        every = pairs_between(stand_ins, others, quiet, config.pairing)
+        every = pairs_between(stand_ins, others, count_nothing, config.pairing)
     else:
-        every = pairs_within(stand_ins, quiet, config.pairing)
-    return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, quiet)
+        every = pairs_within(stand_ins, count_nothing, config.pairing)
+    return draw(every, config.model_copy(update={"max_pairs": None}), config.seed, count_nothing)
 
 
 def together(name: str, parts: Sequence[Estimate]) -> Estimate:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tutelage.chat import Endpoint
 from tutelage.chat.endpoint import read_key
+from tutelage.data.formats.item import count_nothing
 from tutelage.data.normal import group_of
 from tutelage.data.rows import read_completions, read_prompts
 from tutelage.data.share import OfPrompts, position
@@ -178,9 +179,11 @@ def _takes_training_prompts(task: Task) -> bool:
 def _ground(graph: Graph, tasks: Sequence[Task], folder: Path) -> Ground:
     made = graph.split.found({})
     split = made or _divided(graph.split, folder)
-    known = _finished(tasks, {graph.split.key: split})
+    known = {graph.split.key: split}
+    for task in tasks:
+        task.found(known)
     part = Prompts(path=str(split.path), part="preference")
-    ground = Ground(graph, tasks, known, made is not None, read_prompts(part, quiet), [], {}, None)
+    ground = Ground(graph, tasks, known, made is not None, read_prompts(part, count_nothing), [], {}, None)
     if left_out := {what: num for what, num in split.record.counts.items() if num and what.startswith("left out")}:
         said = ", ".join(f"{num:,} {what.removeprefix('left out: ')}" for what, num in left_out.items())
         ground.notes.append(f"left out of the training prompts: {said}")
@@ -194,16 +197,6 @@ def _divided(split: Task, folder: Path) -> Artifact:
     config = split.config.model_copy(update={"artifacts": folder})
     with contextlib.redirect_stderr(io.StringIO()):  # a look is not narrated
         return split.does.make(config, split.inputs({}))
-
-
-def _finished(tasks: Sequence[Task], known: dict[str, Artifact]) -> dict[str, Artifact]:
-    """Return `known` with all artifacts that are finished. What is needed for a task comes before it."""
-    for task in tasks:
-        if task.key not in known and all(needed.key in known for _, needed in task.needs.values()):
-            artifact = task.does.work(task.config, task.inputs(known)).finished()
-            if artifact is not None:
-                known[task.key] = artifact
-    return known
 
 
 def _meet_opponent(ground: Ground) -> None:
@@ -220,20 +213,22 @@ def _meet_opponent(ground: Ground) -> None:
     else:
         rows = task.given.get("completions")  # type: ignore[assignment]
     asked = evaluated_prompts(ground)
-    prompts = read_prompts(asked, quiet)
+    prompts = read_prompts(asked, count_nothing)
     if rows is None:
         limit = Drawing(max_tokens=graph.recipe.teach.max_tokens)
         ground.evaluated = prompts
         stand_ins = placeholders(prompts, limit, 1)
         ground.baseline = {c.prompt_id: c.model_copy(update={"text": c.text[::-1]}) for c in stand_ins}
         return
-    have = {p.id for p in read_completions(rows, quiet, keep_empty=True, known_author=True)[0]}
+    have = {p.id for p in read_completions(rows, count_nothing, keep_empty=True, known_author=True)[0]}
     if have.isdisjoint(p.id for p in prompts):
         raise DataError(
             f"{rows.path}: has a completion for none of the {len(prompts):,} prompts that are evaluated "
             f"({asked.path}{asked.asked_for()}); give the opponent's completions of these prompts"
         )
-    ground.evaluated, ground.baseline = evaluate.read_baseline(evaluate.Inputs(baseline=rows, prompts=asked), quiet)
+    ground.evaluated, ground.baseline = evaluate.read_baseline(
+        evaluate.Inputs(baseline=rows, prompts=asked), count_nothing
+    )
     ground.opponent = rows
     if len(ground.evaluated) < len(prompts):
         ground.notes.append(
@@ -262,7 +257,7 @@ def _check_teachers(ground: Ground) -> None:
         if not isinstance(rows, Rows):
             continue
         if rows.path not in read:
-            completions = read_completions(rows, quiet, known_author=True)[1]
+            completions = read_completions(rows, count_nothing, known_author=True)[1]
             read[rows.path] = {c.prompt_id for c in completions}
         num = sum(p.id in read[rows.path] for p in wanted)
         if not num:
@@ -273,7 +268,3 @@ def _check_teachers(ground: Ground) -> None:
         ground.given[task.key] = num
         if num < len(wanted):
             ground.notes.append(f"{rows.path}: has a completion for {num:,} of {len(wanted):,} prompts to be taught")
-
-
-def quiet(what: str, num: int) -> None:
-    """Count nothing: the stages count, when they are run."""

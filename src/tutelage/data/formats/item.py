@@ -15,6 +15,7 @@ from tutelage.records import Completion, Message, Outcome, Pair, Prompt, Role, V
 
 Read = TypeVar("Read")
 Count = Callable[[str, int], None]
+"""Hears what is left out, and how many."""
 Row = Mapping[str, Any]
 Holds = Literal["prompts", "completions", "verdicts"]
 UNKNOWN = "unknown"
@@ -30,6 +31,10 @@ _ROLES: Mapping[object, Role] = {
 }
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
+
+
+def count_nothing(what: str, num: int) -> None:
+    """Be a `Count` for a look ahead, or a second one: who reads the rows in earnest counts."""
 
 
 @dataclass(frozen=True)
