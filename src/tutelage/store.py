@@ -46,7 +46,10 @@ STAGES = ("teach", "sft", "sample", "label", "prefer", "dpo", "reward", "evaluat
 BEFORE_THE_ROAD = ("import", "split")
 """Stages that only get the data ready; their folders are numbered 0."""
 RECORD = "record.json"
-ASIDE = ("metrics.jsonl", "adapter", "checkpoints", "tensorboard", "wandb")
+METRICS, TRAINED, MARGINS = "metrics.jsonl", "trained.jsonl", "margins.jsonl"
+"""What training leaves beside a checkpoint: what each step logged, the rows it was trained on, and after DPO the
+rewards of chosen minus rejected."""
+ASIDE = (METRICS, "adapter", "checkpoints", "tensorboard", "wandb")
 """What an artifact holds beside its result: speeds, the same with the path of a base model, models on the way, what
 other programs keep to show it."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)

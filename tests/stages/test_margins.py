@@ -14,10 +14,10 @@ from tutelage.inputs import Finished, Model
 from tutelage.records import Completion, Margin, Preference, Prompt
 from tutelage.stages import dpo
 from tutelage.stages.loss import Loss
-from tutelage.store import Artifact, Made, Work
+from tutelage.store import MARGINS, Artifact, Made, Work
 from tutelage.train.checkpoint import load_encoder, load_model
 from tutelage.train.loop import Trainer
-from tutelage.train.margins import MARGINS, margins
+from tutelage.train.margins import margins
 from tutelage.train.prepared import PREPARED, Prepared
 from tutelage.train.scorer import LogpScorer
 

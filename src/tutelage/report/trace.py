@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from tutelage.disk import brief, visible
 from tutelage.errors import DataError, StoreError
 from tutelage.records import Completion, Margin, Preference, Prompt, Record, Trained, Verdict
-from tutelage.store import Artifact, all_artifacts
+from tutelage.store import MARGINS, TRAINED, Artifact, all_artifacts
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -119,7 +119,7 @@ _KINDS: tuple[tuple[str, type[Record], Callable[[Any], str], Callable[[Any], str
     ("completions.jsonl", Completion, lambda completion: completion.prompt_id, _completion),
     ("preferences.jsonl", Preference, lambda preference: preference.prompt_id, _preference),
     ("verdicts.jsonl", Verdict, lambda verdict: verdict.pair.prompt_id, _verdict),
-    ("trained.jsonl", Trained, lambda row: row.prompt_id, _trained),
-    ("margins.jsonl", Margin, lambda row: row.prompt_id, _margin),
+    (TRAINED, Trained, lambda row: row.prompt_id, _trained),
+    (MARGINS, Margin, lambda row: row.prompt_id, _margin),
 )
 """File, what its rows are, whose prompt a row is about, how it is shown."""

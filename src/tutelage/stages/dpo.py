@@ -12,7 +12,7 @@ from tutelage.stages.base import Stage
 from tutelage.stages.holding_out import train_and_held_out
 from tutelage.stages.loss import Loss
 from tutelage.stages.preparing import prepared_preferences, prompts_of
-from tutelage.store import Made, Work
+from tutelage.store import MARGINS, Made, Work
 from tutelage.train.trackers import check_trackers
 
 REFERENCES = "references"
@@ -44,7 +44,7 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     from tutelage.train import parallel
     from tutelage.train.checkpoint import check_vocabulary, load_encoder, load_model, usable_length
     from tutelage.train.fit import fit, make_scorer
-    from tutelage.train.margins import MARGINS, margins
+    from tutelage.train.margins import margins
     from tutelage.train.reference import reference_of
     from tutelage.train.scorer import LogpScorer
 

@@ -8,11 +8,10 @@ from typing import TypeVar
 from tutelage.data.rows import PROMPTS
 from tutelage.findings import Cost
 from tutelage.records import Prompt, Trained, Usage
-from tutelage.store import Artifact
+from tutelage.store import TRAINED, Artifact
 from tutelage.study.design import Way
 from tutelage.study.tasks import REST
 
-TRAINED = "trained.jsonl"
 N = TypeVar("N", int, float)
 _TRAINED, _DRAWN = ("sft", "dpo", "best"), ("sample", "draw")
 

@@ -13,8 +13,7 @@ from tutelage.inputs import Model
 from tutelage.records import Trained, digest
 from tutelage.stages import dpo, sample, sft, teach
 from tutelage.stages.asking import Asking
-from tutelage.store import Artifact, ArtifactRecord, all_artifacts, flatten
-from tutelage.study.costs import TRAINED
+from tutelage.store import TRAINED, Artifact, ArtifactRecord, all_artifacts, flatten
 from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, endpoint_of
 from tutelage.study.tasks import Task

@@ -19,12 +19,11 @@ from tutelage.measure.win_rate import mean_and_error
 from tutelage.records import Completion, Margin, Preference, Verdict
 from tutelage.stages.label import VERDICTS
 from tutelage.stages.prefer import PREFERENCES
-from tutelage.store import Artifact
+from tutelage.store import MARGINS, METRICS, Artifact
 from tutelage.study.design import Way
 from tutelage.study.scores import reader
 from tutelage.study.spans import of_estimate
 
-METRICS, MARGINS = "metrics.jsonl", "margins.jsonl"
 CURVES = (
     "loss",
     "logps/chosen",

@@ -22,6 +22,7 @@ from tutelage.disk import dumped, write_atomically
 from tutelage.errors import TrainingError
 from tutelage.progress import Progress, say
 from tutelage.records import Trained
+from tutelage.store import METRICS, TRAINED
 from tutelage.train import parallel
 from tutelage.train.columns import column
 from tutelage.train.optimizer import lr_factor, make_optimizer
@@ -33,7 +34,6 @@ from tutelage.train.settings import Training
 from tutelage.train.step_rows import finite, keep_rows
 
 Objective = Callable[[Scorer, Sequence[T], Sequence[T]], tuple[Tensor, dict[str, float]]]
-METRICS, TRAINED = "metrics.jsonl", "trained.jsonl"
 
 
 @lru_cache(maxsize=1)  # every step of an epoch asks for it

@@ -20,7 +20,6 @@ from tutelage.train.reference import numbers
 from tutelage.train.scorer import Scorer
 from tutelage.train.settings import Training
 
-MARGINS = "margins.jsonl"
 MOST = 1_000
 """Pairs that are looked at: the pass is short then, and a share among so many has a standard error of 1.6 points."""
 
