@@ -10,10 +10,10 @@ from tutelage.findings import Cost
 from tutelage.records import Prompt, Trained, Usage
 from tutelage.store import TRAINED, Artifact
 from tutelage.study.design import Way
-from tutelage.study.tasks import REST
+from tutelage.study.tasks import AGREE, EVALUATE, REST
 
 N = TypeVar("N", int, float)
-_TRAINED, _DRAWN = ("sft", "dpo", "best"), ("sample", "draw")
+_TRAINING, _DRAWING = ("sft", "dpo", "best"), ("sample", "draw")
 
 
 def cost(way: Way, runs: Mapping[int, Mapping[str, Artifact]]) -> Cost:
@@ -37,9 +37,9 @@ def cost(way: Way, runs: Mapping[int, Mapping[str, Artifact]]) -> Cost:
 
 
 def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
-    trained = {name: _rows(run[name]) for name in _TRAINED if name in run}
+    trained = {name: _rows(run[name]) for name in _TRAINING if name in run}
     labelled = sum(1 for _ in run["sample"].each(PROMPTS, Prompt)) if "sample" in run else 0
-    judging = [artifact.record.usage for name, artifact in run.items() if name.startswith("evaluate:")]
+    judging = [artifact.record.usage for name, artifact in run.items() if name.startswith(EVALUATE)]
     return Cost(
         taught=trained["sft"][0],
         labelled=labelled,
@@ -47,8 +47,8 @@ def _of_run(way: Way, run: Mapping[str, Artifact]) -> Cost:
         critic_dollars=run["label"].record.usage.dollars if "label" in run else 0.0,
         judge_dollars=Usage.total(judging).dollars,
         tokens=sum(tokens for _, tokens in trained.values()),
-        seconds=sum(a.record.seconds for name, a in run.items() if not name.startswith("agree:")),
-        device_hours=sum(_device_seconds(run[name]) for name in (*_TRAINED, *_DRAWN) if name in run) / 3600,
+        seconds=sum(a.record.seconds for name, a in run.items() if not name.startswith(AGREE)),
+        device_hours=sum(_device_seconds(run[name]) for name in (*_TRAINING, *_DRAWING) if name in run) / 3600,
     )
 
 

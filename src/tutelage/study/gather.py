@@ -32,7 +32,7 @@ from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import Done
 from tutelage.study.scores import Judgement, judgement
 from tutelage.study.spans import of_mean
-from tutelage.study.tasks import Graph
+from tutelage.study.tasks import AGREE, EVALUATE, Graph
 from tutelage.study.verdict import verdict, warnings
 from tutelage.study.words import capital, matched_clause, sentence
 
@@ -64,7 +64,7 @@ def material(graph: Graph, ways: Sequence[Way], done: Done) -> Material:
     missing: dict[str, list[Missing]] = {way.name: [] for way in ways}
     for (arm, seed), run in graph.runs.items():
         runs.setdefault(arm, {})[seed] = {n: done.made[t.key] for n, t in run.items() if t.key in done.made}
-        needed = {name: task for name, task in run.items() if not name.startswith("agree:")}
+        needed = {name: task for name, task in run.items() if not name.startswith(AGREE)}
         lacks = [(name, task) for name, task in needed.items() if task.key not in done.made]
         if lacks:
             name, task = lacks[0]
@@ -82,7 +82,7 @@ def _not_asked_again(graph: Graph, done: Done) -> list[str]:
         f"How far judge {name.partition(':')[2]} agrees with {arm}'s critic is not known: {done.failed[task.key]}"
         for (arm, _), run in graph.runs.items()
         for name, task in run.items()
-        if name.startswith("agree:") and task.key in done.failed
+        if name.startswith(AGREE) and task.key in done.failed
     ]
 
 
@@ -309,7 +309,7 @@ def _baseline(have: Material) -> str:
     for of_arm in have.runs.values():
         for run in of_arm.values():
             for name, artifact in run.items():
-                if name.startswith("evaluate:") and artifact.record.win_rate is not None:
+                if name.startswith(EVALUATE) and artifact.record.win_rate is not None:
                     return artifact.record.win_rate.baseline
     return ""
 

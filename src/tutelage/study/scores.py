@@ -12,6 +12,7 @@ from tutelage.records import Verdict
 from tutelage.stages.judging import Critic, Judging, Showing, evaluator_of
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Artifact
+from tutelage.study.tasks import EVALUATE
 
 Runs = Mapping[str, Mapping[int, Mapping[str, Artifact]]]
 """By arm, seed, and what the artifact is for (tasks.Run)."""
@@ -44,7 +45,7 @@ def judgement(name: str, judge: Critic, judging: Judging, runs: Runs) -> Judgeme
     every: list[Verdict] = []
     for arm, of_arm in runs.items():
         for seed, run in of_arm.items():
-            artifact = run.get(f"evaluate:{name}")
+            artifact = run.get(EVALUATE + name)
             if artifact is None:
                 continue
             verdicts = artifact.rows(VERDICTS, Verdict)

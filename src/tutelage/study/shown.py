@@ -11,6 +11,7 @@ from tutelage.findings import Shown
 from tutelage.records import Outcome, Prompt, Verdict, digest
 from tutelage.stages.label import VERDICTS
 from tutelage.store import Artifact
+from tutelage.study.tasks import EVALUATE
 
 OUTCOMES: Mapping[Outcome, str] = {"LEFT": "won", "RIGHT": "lost", "TIE": "tied", "INVALID": "unreadable"}
 """What became of the arm's completion, which is the left one in an evaluation."""
@@ -44,7 +45,7 @@ def shown(
     Args:
         arms: the runs of each arm by seed. One without an evaluation by `judge` is left out.
     """
-    evaluate = f"evaluate:{judge}"
+    evaluate = EVALUATE + judge
     judged = {
         name: {key: _Judged.of(run[evaluate]) for key, run in sorted(runs.items()) if evaluate in run}
         for name, runs in arms.items()

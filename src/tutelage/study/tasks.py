@@ -87,7 +87,8 @@ def _taken(kind: Kind, artifact: Artifact) -> Group:
             return Prompts(path=path, part="evaluation")
 
 
-REST = "teach:rest"
+REST, EVALUATE, AGREE = "teach:rest", "evaluate:", "agree:"
+"""Of `Run`; the last two with the name of a judge. No run waits for a judge's opinion of training pairs."""
 Run = dict[str, Task]
 """One arm with one seed, by what each task is for: teach, sft, sample, teach:rest (of pairs: teacher), label,
 prefer, dpo (of best_of_n: best), draw, evaluate:JUDGE, agree:JUDGE."""
@@ -185,7 +186,7 @@ class Graph:
         given, needs = self._evaluated()
         run["draw"] = Task("sample", self._of(config, **seeded), given, {**needs, "model": ("model", trained)})
         for name, judge in self.recipe.judges.items():
-            run[f"evaluate:{name}"] = self._evaluate(judge, seed, run["draw"])
+            run[EVALUATE + name] = self._evaluate(judge, seed, run["draw"])
         return run
 
     def _feedback(self, way: Way, seed: int, run: Run, rest: tuple[float, float]) -> Task:
@@ -220,7 +221,7 @@ class Graph:
                 again = self._of(
                     way.label, critic=judge, max_pairs=self.recipe.agreement_pairs, **self._judging(), **seeded
                 )
-                run[f"agree:{name}"] = Task("label", again, {}, compared)
+                run[AGREE + name] = Task("label", again, {}, compared)
         return run["dpo"]
 
     def _judging(self) -> dict[str, Any]:

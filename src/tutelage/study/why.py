@@ -23,6 +23,7 @@ from tutelage.store import MARGINS, METRICS, Artifact
 from tutelage.study.design import Way
 from tutelage.study.scores import reader
 from tutelage.study.spans import of_estimate
+from tutelage.study.tasks import AGREE
 
 CURVES = (
     "loss",
@@ -186,7 +187,7 @@ def _margins(trained: Artifact | None) -> dict[str, float]:
 
 def _asked_again(runs: Mapping[int, Mapping[str, Artifact]], judge: str) -> list[Verdict]:
     """Return what a judge said of training pairs."""
-    asked = (run[f"agree:{judge}"] for run in runs.values() if f"agree:{judge}" in run)
+    asked = (run[AGREE + judge] for run in runs.values() if AGREE + judge in run)
     return [verdict for artifact in asked for verdict in artifact.each(VERDICTS, Verdict)]
 
 
