@@ -80,7 +80,7 @@ def unsure(findings: Findings) -> str:
 
 
 def training(findings: Findings) -> str:
-    """Return where the logged values of every DPO run began and ended."""
+    """Return where the logged values of every run with feedback began and ended."""
     columns = (
         Column("Value"),
         Column("Seed"),
@@ -91,7 +91,7 @@ def training(findings: Findings) -> str:
     )
     groups = [(text(arm.arm), _logged(arm)) for arm in findings.why]
     return table(
-        "training", "What the DPO runs logged, from the first step that is kept to the last.", columns, groups
+        "training", "What training on feedback logged, from the first step that is kept to the last.", columns, groups
     )
 
 

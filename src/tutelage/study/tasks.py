@@ -191,9 +191,10 @@ class Graph:
 
     def _feedback(self, way: Way, seed: int, run: Run, rest: tuple[float, float]) -> Task:
         """Add what an arm with feedback does after SFT; return the task that trains its policy."""
-        seeded, student = {"seed": seed}, ("model", run["sft"])
+        seeded = {"seed": seed}
+        student: tuple[Kind, Task] = ("model", run["sft"])
         drawn = self._of(way.sample, **seeded, share=rest, share_seed=self.recipe.split_seed)
-        run["sample"] = Task("sample", drawn, {}, {"model": student, "prompts": ("train", self.split)})  # type: ignore[dict-item]
+        run["sample"] = Task("sample", drawn, {}, {"model": student, "prompts": ("train", self.split)})
         compared: dict[str, tuple[Kind, Task]] = {"completions": ("rows", run["sample"])}
         if way.arm.pairs == "teacher":
             of_rest: dict[str, tuple[Kind, Task]] = {"prompts": ("train", self.split)}
@@ -207,14 +208,14 @@ class Graph:
                 "sft",
                 self._of(way.second_sft, **seeded),
                 {},
-                {"model": student, "completions": ("rows", run["prefer"])},  # type: ignore[dict-item]
+                {"model": student, "completions": ("rows", run["prefer"])},
             )
             return run["best"]
         run["dpo"] = Task(
             "dpo",
             self._of(way.dpo, **seeded),
             {},
-            {"model": student, "preferences": ("finished", run["prefer"])},  # type: ignore[dict-item]
+            {"model": student, "preferences": ("finished", run["prefer"])},
         )
         if way.arm.feedback == "dpo" and seed == self.recipe.seeds[0] and self.recipe.agreement_pairs:
             for name, judge in self.recipe.judges.items():
