@@ -65,7 +65,7 @@ def expected(ground: Ground, foreseen: Foreseen, pace: Pace) -> dict[str, Expect
 def _labelled(ground: Ground, foreseen: Foreseen, run: Run) -> int:
     if "label" not in run:
         return 0
-    drawn = ground.part(run["sample"].config)  # type: ignore[arg-type]
+    drawn = ground.part(run["sample"].config)
     return min(len(drawn), foreseen.num_pairs(run["label"]))
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from tutelage.chat import Endpoint
 from tutelage.chat.endpoint import read_key
+from tutelage.config import StageConfig
 from tutelage.data.formats.item import count_nothing
 from tutelage.data.normal import group_of
 from tutelage.data.rows import read_completions, read_prompts
@@ -72,30 +74,30 @@ class Ground:
     def _places(self) -> list[float]:
         return [position(group_of(p), self.graph.recipe.split_seed) for p in self.prompts]
 
-    def part(self, config: OfPrompts) -> list[Prompt]:
-        """Return the training prompts in a stage's share.
+    def part(self, config: StageConfig) -> list[Prompt]:
+        """Return the training prompts in the share of a stage that has one.
 
         Raises:
             DataError: there is none.
         """
-        begin, end = config.share
-        if config.share not in self._parts:
+        share = begin, end = cast(OfPrompts, config).share
+        if share not in self._parts:
             both = zip(self._places, self.prompts, strict=True)
-            self._parts[config.share] = [prompt for place, prompt in both if begin <= place < end]
-        if not self._parts[config.share]:
+            self._parts[share] = [prompt for place, prompt in both if begin <= place < end]
+        if not self._parts[share]:
             raise DataError(
                 f"{self.graph.prompts.path}: none of its {len(self.prompts):,} prompts falls into the share "
                 f"[{begin:g}, {end:g}] that an arm asks for; give more prompts, or a larger fraction"
             )
-        return self._parts[config.share]
+        return self._parts[share]
 
     def num_taught(self, task: Task) -> int:
         """Return on how many prompts a task of teach has completions, at most."""
-        return self.given.get(task.key, len(self.part(task.config)))  # type: ignore[arg-type]
+        return self.given.get(task.key, len(self.part(task.config)))
 
     def asked_about(self, task: Task) -> list[Prompt]:
         """Return the prompts of a task of teach."""
-        return self.evaluated if task is self.graph.baseline else self.part(task.config)  # type: ignore[arg-type]
+        return self.evaluated if task is self.graph.baseline else self.part(task.config)
 
 
 def check(graph: Graph) -> None:
@@ -252,7 +254,7 @@ def _check_teachers(ground: Ground) -> None:
     """
     read: dict[str, set[str]] = {}
     for task in filter(_takes_training_prompts, ground.tasks):
-        wanted = ground.part(task.config)  # type: ignore[arg-type]
+        wanted = ground.part(task.config)
         rows = task.given.get("completions")
         if not isinstance(rows, Rows):
             continue
