@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tutelage.study.commands import graph_of
 from tutelage.study.design import default_arms, ways
 from tutelage.study.plan import plan
 from tutelage.study.questions import questions
-from tutelage.study.recipe import StudyRecipe
+from tutelage.study.recipe import Arm, StudyRecipe
 
 ARMS = """
   sft-weak-20: {teacher: weak, fraction: 0.2}
@@ -186,6 +187,21 @@ def test_without_arms_the_papers_comparison_and_its_controls_are_made(tmp_path: 
     assert len(found) == 18
     assert {way.sft.epochs for name, way in found.items() if "-100-" not in name} == {9}
     assert {way.model.path for name, way in found.items() if name.endswith("-b")} == {"y"}
+
+
+def test_pairs_with_the_teachers_completions_are_named_in_what_is_asked(tmp_path: Path) -> None:
+    """SFT on what was chosen then learns the teacher's own completions as well, and DPO what may be SFT's gain."""
+    recipe = loaded(tmp_path)
+    small: dict[str, Any] = {"teacher": "weak", "fraction": 0.2}
+    fed = {name: Arm(**small, feedback=name, pairs="teacher") for name in ("dpo", "best_of_n", "shuffled")}
+    recipe = recipe.model_copy(update={"arms": {"sft": Arm(**small), **fed}})
+    found = ways(recipe)
+    said = {(q.first, q.second): q.asked.question for q in questions(recipe, found)}
+    of_pairs = "pairs with weak's completions"
+    assert said["dpo", "sft"] == f"Feedback from critic on {of_pairs} over its start, SFT on 20 % of weak"
+    assert said["best_of_n", "sft"].startswith(f"SFT on what critic chose from {of_pairs} over ")
+    assert said["shuffled", "sft"].startswith(f"DPO on random labels of {of_pairs} over ")
+    assert [way.changed for way in found] == [{}, *[{"pairs": "teacher"}] * 3]
 
 
 def test_the_comparisons_are_those_that_the_paper_asks(tmp_path: Path) -> None:

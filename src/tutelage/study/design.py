@@ -55,6 +55,7 @@ class Way:
                 else:
                     found[prefix + key] = value
 
+        walk({"pairs": self.arm.pairs} if self.arm.pairs != "own" else {}, "")
         for stage in _STAGES:
             walk(getattr(self.arm, stage), f"{stage}.")
         return found

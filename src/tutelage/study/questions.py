@@ -121,12 +121,7 @@ def in_words(way: Way, several: bool) -> str:
     share = "" if way.arm.fraction == 1 else f"{100 * way.arm.fraction:g} % of "
     student = f", student {way.model_name}" if several else ""
     sft = f"SFT on {share}{way.arm.teacher}"
-    after = {
-        "none": "",
-        "dpo": f" + feedback from {way.critic_name}",
-        "best_of_n": f" + SFT on what {way.critic_name} chose",
-        "shuffled": " + DPO on random labels",
-    }[way.arm.feedback]
+    after = "" if way.arm.feedback == "none" else f" + {_feedback(way)}"
     return sft + after + student + (f" ({way.varied})" if way.varied else "")
 
 
@@ -136,15 +131,17 @@ def _asks(recipe: StudyRecipe, first: Way, second: Way) -> Asked:
     if second.arm.feedback == "none" and first.arm.teacher == second.arm.teacher:
         if second.is_start_of(first):
             two = f"its start, {two}"
-            one = _FEEDBACK[first.arm.feedback].format(critic=first.critic_name)
+            one = _feedback(first)
         elif first.arm.feedback == "dpo":
-            one, two = f"feedback from {first.critic_name}", f"{two} alone"
+            one, two = _feedback(first), f"{two} alone"
     return Asked(one, two)
 
 
-_FEEDBACK = {
-    "none": "SFT",
-    "dpo": "feedback from {critic}",
-    "best_of_n": "SFT on what {critic} chose",
-    "shuffled": "DPO on random labels",
-}
+def _feedback(way: Way) -> str:
+    """Return what follows on an arm's SFT; with the teacher in its pairs, SFT or DPO may learn the teacher's text."""
+    said, of_pairs = {
+        "dpo": (f"feedback from {way.critic_name}", "on"),
+        "best_of_n": (f"SFT on what {way.critic_name} chose", "from"),
+        "shuffled": ("DPO on random labels", "of"),
+    }[way.arm.feedback]
+    return f"{said} {of_pairs} pairs with {way.arm.teacher}'s completions" if way.arm.pairs == "teacher" else said
