@@ -270,6 +270,12 @@ def test_cautions_name_what_weakens_the_verdict(files: Path) -> None:
     assert "margin=3: so small a difference may be missed here" in said
 
 
+def test_a_plan_that_can_show_nothing_says_so_without_a_number(files: Path) -> None:
+    said = plan(graph(files)).partition("Take care")[2]  # two seeds and ten prompts
+    assert "no difference can be told here, however large" in said
+    assert "points is told" not in said
+
+
 # ---- what is wrong ------------------------------------------------------------------------------------------
 
 LEAK = [{"prompt": "Say 3 words about colour 3."}, {"prompt": "Another"}]

@@ -83,7 +83,9 @@ def _size(recipe: StudyRecipe, num_prompts: int, least: float) -> Iterator[str]:
         yield "one seed: what is found holds for these training runs, and another seed may turn it round"
     if num_prompts < FEW:
         yield f"{num_prompts} prompts to evaluate on: fewer than {FEW} tell only large differences"
-    if least > recipe.margin:
+    if least > 100:  # points, which no two win rates are apart
+        yield "no difference can be told here, however large, and all comparisons will end as cannot tell"
+    elif least > recipe.margin:
         yield (
             f"margin={recipe.margin:g}: so small a difference may be missed here; at best one of {least:.1f} points "
             "is told, and arms that differ by less may end as cannot tell"
