@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from tutelage.errors import StudyError
 from tutelage.study.commands import graph_of, run
 from tutelage.study.plan import plan
 from tutelage.study.recipe import StudyRecipe
-from tutelage.study.running import Done, carry_out
+from tutelage.study.running import Done, _Course, carry_out, look_up
 
 ASKED = (
     RECIPE.split("teachers:")[0].replace("{{teacher: weak}}", "{{teacher: known}}")
@@ -94,3 +96,42 @@ def test_a_study_that_runs_already_is_not_run_beside_it(tmp_path: Path) -> None:
             run(recipe)
         with pytest.raises(StudyError, match="not one run is finished"):
             run(recipe, only_report=True)
+
+
+def test_a_reason_for_which_many_runs_are_missing_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path))
+    with pytest.raises(StudyError) as error:
+        run(StudyRecipe.load(path), only_report=True)
+    assert str(error.value).splitlines()[1:] == [
+        "  sft-weak-20, seeds 0 and 1; dpo-weak, seeds 0 and 1; best-of-n-weak, seeds 0 and 1: teach: not run yet"
+    ]
+
+
+def test_two_stages_that_make_the_same_artifact_do_not_run_at_once(tmp_path: Path) -> None:
+    """They would meet at its lock, and one fail the other's arm: here one teacher's file lies in two places."""
+    path, rows = tmp_path / "recipe.yaml", '{"instruction": "why ?", "output": "so .", "generator": "T"}\n'
+    recipe = ASKED.format(folder=tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text(rows)
+        line = next(line for line in recipe.splitlines() if line.startswith(f"  {name}: {{endpoint"))
+        recipe = recipe.replace(line, f"  {name}: {{completions: {tmp_path}/{name}.jsonl}}")
+    path.write_text(recipe)
+    graph = graph_of(StudyRecipe.load(path, ["workers=2"]))[1]
+    graph.split.does.run(graph.split.config, graph.split.inputs({}))
+    teaching = [graph.runs[arm, 0]["teach"] for arm in ("one", "two")]
+    course = _Course(graph, look_up(graph), list(teaching), lambda stage, config, inputs: Future())
+    for task in teaching:
+        course._look_at(task)
+    assert course.waiting == teaching[1:]
+
+
+def test_a_script_that_workers_read_again_is_told_how_it_has_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path))
+    # as it is while a process that was spawned reads the script which started it
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(StudyError, match='under `if __name__ == "__main__":`'):
+        run(StudyRecipe.load(path))

@@ -18,6 +18,7 @@ from tutelage.report.bandit_page import explorer
 from tutelage.study.design import Way, ways
 from tutelage.study.recipe import StudyRecipe, World
 from tutelage.study.tasks import Graph
+from tutelage.study.words import listed
 
 USAGE = "tutelage study recipe.yaml|miniature [--dry-run|--report] [key=value ...]"
 HELP = (
@@ -29,6 +30,8 @@ HELP = (
     "tutelage study paper [out=paper] [study=FOLDER]: the paper's figures, and a study of yours beside them"
 )
 REPORT = "report.html"
+_REASONS = 5
+"""For which runs are missing, at most so many are told; the report has all."""
 
 
 def graph_of(recipe: StudyRecipe) -> tuple[list[Way], Graph]:
@@ -76,9 +79,11 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
     """
     from tutelage.study.gather import gather
     from tutelage.study.ground import check
+    from tutelage.study.processes import refuse_a_second_start
     from tutelage.study.running import carry_out, look_up
     from tutelage.study.terminal import text
 
+    refuse_a_second_start()
     require("plot", "tutelage study")
     check_folder(recipe)
     found, graph = graph_of(recipe)
@@ -89,23 +94,39 @@ def run(recipe: StudyRecipe, only_report: bool = False) -> str:
         with _alone(recipe.folder):
             done = carry_out(graph)
     findings = gather(graph, found, done)
-    missing = [f"{arm.name}, seed {m.seed}: {m.stage}: {m.why}" for arm in findings.arms for m in arm.missing]
+    num_missing, missing = sum(len(arm.missing) for arm in findings.arms), _missing(findings)
     if not any(arm.rates for arm in findings.arms):
-        raise StudyError("\n  ".join([f"study {recipe.name}: not one run is finished", *missing[:5]]))
+        raise StudyError("\n  ".join([f"study {recipe.name}: not one run is finished", *missing]))
     said = text(findings, write(findings, recipe.folder))
-    if missing:
+    if num_missing:
         num = len(found) * len(recipe.seeds)
         raise StudyError(
             "\n  ".join(
                 [
-                    f"study {recipe.name}: {len(missing)} of {num} runs are unfinished; the same command goes on "
+                    f"study {recipe.name}: {num_missing} of {num} runs are unfinished; the same command goes on "
                     f"with them. {recipe.folder / REPORT} has the others. What is missing:",
-                    *missing[:10],
-                    *([f"and {len(missing) - 10} more"] if len(missing) > 10 else []),
+                    *missing,
                 ]
             )
         )
     return said
+
+
+def _missing(findings: Findings) -> list[str]:
+    """Return a sentence for each reason for which runs are missing: what arms share fails all of them."""
+    runs: dict[str, dict[str, list[str]]] = {}
+    for arm in findings.arms:
+        for each in arm.missing:
+            runs.setdefault(f"{each.stage}: {each.why}", {}).setdefault(arm.name, []).append(str(each.seed))
+    said = [
+        f"{'; '.join(f'{arm}, {_seeds(seeds)}' for arm, seeds in of_arms.items())}: {why}"
+        for why, of_arms in runs.items()
+    ]
+    return [*said[:_REASONS], *([f"and {len(said) - _REASONS} more reasons"] if len(said) > _REASONS else [])]
+
+
+def _seeds(seeds: list[str]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}"
 
 
 def write(findings: Findings, folder: Path) -> Sequence[Path]:

@@ -68,7 +68,8 @@ def material(graph: Graph, ways: Sequence[Way], done: Done) -> Material:
         lacks = [(name, task) for name, task in needed.items() if task.key not in done.made]
         if lacks:
             name, task = lacks[0]
-            missing[arm].append(Missing(seed=seed, stage=name, why=done.failed.get(task.key, "not run yet")))
+            why_not = done.failed.get(task.key, "not run yet").removeprefix(f"{task.stage}: ")
+            missing[arm].append(Missing(seed=seed, stage=name, why=why_not))
     recipe = graph.recipe
     judging = recipe.evaluate.judging
     found = [judgement(name, judge, judging, runs) for name, judge in recipe.judges.items()]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, current_process, get_context, parent_process
 from typing import Any, NoReturn
 
 from tutelage import stages
@@ -18,8 +18,20 @@ from tutelage.errors import StudyError, TutelageError
 from tutelage.stages.ranks import end_with
 from tutelage.store import Artifact
 
+_GUARD = 'put what runs the study under `if __name__ == "__main__":`'
 Start = Callable[[str, StageConfig, Group], "Future[Artifact]"]
 """Start a stage by its name, with settings and inputs."""
+
+
+def refuse_a_second_start() -> None:
+    """Refuse to begin in a process of a pool that is only about to: it runs the script again that started it.
+
+    Raises:
+        StudyError: says what the script needs.
+    """
+    # what multiprocessing asks itself before it refuses a process that starts processes too early
+    if getattr(current_process(), "_inheriting", False):
+        raise StudyError(f"workers: their processes read this script again, and must not run it again; {_GUARD}")
 
 
 @contextlib.contextmanager
@@ -42,8 +54,8 @@ def runner(workers: int) -> Iterator[Start]:
         pool.shutdown()
     except BrokenProcessPool:
         raise StudyError(
-            f"one of workers={workers} processes ended without a word (often memory); give fewer. What was made is "
-            "kept, and the same command goes on"
+            f"one of workers={workers} processes ended without a word. Often it is memory: give fewer. In a script "
+            f"of yours: {_GUARD}. What was made is kept, and the same command goes on"
         ) from None
     except BaseException:
         for process in set(active_children()) - others:

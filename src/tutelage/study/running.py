@@ -68,6 +68,8 @@ class _Course:
     def __init__(self, graph: Graph, done: Done, waiting: list[Task], start: Start) -> None:
         self.graph, self.done, self.waiting, self.start = graph, done, waiting, start
         self.running: dict[Future[Artifact], Task] = {}
+        self.making: dict[str, str] = {}
+        """Of the tasks that run, by their keys: the fingerprint of the artifact."""
         budget = graph.recipe.budget
         self.is_limited = (budget.usd, budget.tokens) != (None, None)
         self.begun = spent_on(waiting, done.made) if self.is_limited else {}
@@ -93,6 +95,10 @@ class _Course:
             asks = isinstance(task.config, Asking)
             if asks and self.is_limited and any(isinstance(t.config, Asking) for t in self.running.values()):
                 return  # what one costs is what the next may not
+            inputs = task.inputs(self.done.made)
+            makes = task.does.work(task.config, inputs).fingerprint
+            if makes in self.making.values():
+                return  # two that differ in name alone (a model under two names): it is found when that is done
             self.waiting.remove(task)
             config: Any = task.config
             if asks:
@@ -101,9 +107,11 @@ class _Course:
                 config = within(recipe.budget, recipe.name, config, self.done.made.values(), others)
             label = self.graph.labels.get(task.key, self.graph.recipe.name)
             config = config.model_copy(update={"label": label})
-            self.running[self.start(task.stage, config, task.inputs(self.done.made))] = task
+            self.making[task.key] = makes
+            self.running[self.start(task.stage, config, inputs)] = task
 
     def _take(self, future: Future[Artifact], task: Task) -> None:
+        del self.making[task.key]
         try:
             self.done.made[task.key] = future.result()
         except TutelageError as error:
