@@ -63,6 +63,21 @@ def test_where_they_do_not_cost_the_same_the_comparison_as_measured_has_a_senten
     assert said[2] == "SFT on C's own completions (strong) over SFT on 10 % of T + feedback from C: 19.8."
 
 
+def test_without_the_critics_own_completions_feedback_and_sft_alone_are_compared_at_equal_cost() -> None:
+    """Else `match` would be a setting that nothing reads."""
+    for same, clause in (
+        (True, ""),
+        (False, " At equal prompts, the former is 15.3 points ahead of the latter (95 % CI 11.3 to 19.3)."),
+    ):
+        made = found(cost_the_same=same)
+        kept = tuple(c for c in made.comparisons if (c.first, c.second) in ((FED, ALONE), (FED, START)))
+        said = verdict(made.model_copy(update={"comparisons": kept}), ASKED)
+        assert said == (
+            f"Feedback from C over SFT on T alone: 16.3.{clause}",
+            "Feedback from C over its start, SFT on 10 % of T: 21.7.",
+        )
+
+
 def test_the_terminal_says_what_points_are_and_keeps_to_the_width_of_a_screen() -> None:
     made = findings()
     shown = text(made, [])

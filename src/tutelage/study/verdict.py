@@ -8,7 +8,7 @@ from tutelage.findings import ComparisonFound, Findings
 from tutelage.study.design import Way
 from tutelage.study.questions import Question
 from tutelage.study.recipe import StudyRecipe
-from tutelage.study.words import Asked, all_length_controlled, headline, interval, matched_clause, signed
+from tutelage.study.words import Asked, all_length_controlled, capital, headline, interval, matched_clause, signed
 
 
 def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
@@ -16,7 +16,8 @@ def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
 
     For each arm that learnt a critic's preferences, one sentence joins what its feedback adds over SFT alone, what
     SFT on the critic's own completions adds, and how the two compare at equal cost; the next says what is left of
-    these at equal length. Then every other comparison.
+    these at equal length. Without such completions it is how feedback and SFT alone compare at equal cost. Then every
+    other comparison.
     """
     judge = found.judges[0]
     words = {(question.first, question.second): question.asked for question in asked}
@@ -31,7 +32,11 @@ def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
         own = [k for k in compared if k[1] == one.second and (k[0], one.first) in compared and k[0] != one.first]
         keys = [key, *own]
         if len(keys) == 1:
-            continue  # its own sentence says as much
+            at = next((m for m in one.matched if m.rule == found.match), None)
+            if at is not None and at.difference.value != one.difference.value:  # else its own sentence says as much
+                said.append(f"{one.says} {capital(matched_clause(at.rule, at.difference, _BOTH))}.")
+                told.add(key)
+            continue
         clauses = []
         for name, _ in own:
             between = compared[name, one.first]
@@ -52,6 +57,7 @@ def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
     return tuple(said) or (nothing,)
 
 
+_BOTH = Asked("the former", "the latter")
 _LATTER = Asked("the latter", "the former")
 
 
