@@ -317,3 +317,15 @@ def test_labels_are_spread_in_order_and_apart(heights: list[float]) -> None:
 )
 def test_wrapped_text_keeps_to_its_lines_and_says_that_it_was_cut(text: str, shown: str) -> None:
     assert wrapped(text, 4) == shown
+
+
+def test_questions_with_long_names_are_not_cut_where_they_would_read_the_same() -> None:
+    made = findings()
+    name = "a-critic-whose-name-is-as-long-as-a-name-may-be-" + 12 * "x"
+    asked = {c.question: f"Feedback from {name} over {c.question}" for c in made.comparisons}
+    long = tuple(c.model_copy(update={"question": asked[c.question]}) for c in made.comparisons)
+    figure = FIGURES["differences"](made.model_copy(update={"comparisons": long}))
+    for axes in figure.axes:
+        shown = [label.get_text() for label in axes.get_yticklabels()]
+        assert len(set(shown)) == len(shown)
+        assert figure.get_size_inches()[1] / len(figure.axes) > 0.15 * sum(s.count("\n") + 1 for s in shown)

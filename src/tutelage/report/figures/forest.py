@@ -29,7 +29,9 @@ _NOTE = (
     "Band: {margin:g} points either way, the smallest gain of interest. {runs}"
 )
 _TALL = 0.52
-"""Inches a comparison takes."""
+"""Inches a comparison takes whose question has three lines or less."""
+_LINE, _MOST = 0.165, 8
+"""Inches of a further line, and the most lines that a question has."""
 _NUMBERS = 146
 """Points that a difference and its interval take in bold, at their longest."""
 
@@ -42,7 +44,9 @@ def differences(findings: Findings) -> Figure | None:
         return None
     several = "Intervals hold for other prompts of the same kind and for other training runs."
     note = _NOTE.format(margin=findings.margin, runs=several if len(findings.seeds) > 1 else "One training run each.")
-    height = sum(0.75 + _TALL * len(found) for _, found in panels)
+    lines = _lines(findings.comparisons)
+    tall = _TALL + _LINE * (lines - 3)
+    height = sum(0.75 + tall * len(found) for _, found in panels)
     figure = new_figure(9.0, height, "What each comparison found", _alt(panels[0][1]), note)
     shares = [len(found) for _, found in panels]
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
@@ -50,17 +54,28 @@ def differences(findings: Findings) -> Figure | None:
     for axes, (judge, found) in zip(all_axes, panels, strict=True):
         axes.set_title(wrapped(f"judge: {judge}", 80, 1))
         axes.set_xlim(*reach)
-        _panel(axes, found, findings.margin)
+        _panel(axes, found, findings.margin, lines)
     all_axes[-1].set_xlabel("difference in win rate (points): the first arm minus the second")
     return figure
 
 
-def _panel(axes: Axes, found: Sequence[ComparisonFound], margin: float) -> None:
+def _lines(found: Sequence[ComparisonFound]) -> int:
+    """Return how many lines questions need so that no two read the same: with long names, cut ones do."""
+    asked = {c.question for c in found}
+    enough = (lines for lines in range(3, _MOST) if len({_asked(q, lines) for q in asked}) == len(asked))
+    return next(enough, _MOST)
+
+
+def _asked(question: str, lines: int) -> str:
+    return wrapped(question, 34, lines)
+
+
+def _panel(axes: Axes, found: Sequence[ComparisonFound], margin: float, lines: int) -> None:
     axes.axvspan(-margin, margin, color=CARD, zorder=0)
     axes.axvline(0, color=SOFT, linewidth=0.9, zorder=1)
     for place, comparison in enumerate(found):
         _row(axes, comparison, place)
-    axes.set_yticks(range(len(found)), [wrapped(c.question, 34, 3) for c in found])
+    axes.set_yticks(range(len(found)), [_asked(c.question, lines) for c in found])
     axes.tick_params(left=False, bottom=False)
     axes.set_ylim(len(found) - 0.45, -0.55)
     axes.spines[["left", "bottom"]].set_visible(False)
