@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from made_findings import findings
 
+from small_study import RECIPE
 from tutelage.findings import Findings, Span
 from tutelage.study.questions import Question
+from tutelage.study.recipe import StudyRecipe
+from tutelage.study.scores import Judgement
 from tutelage.study.terminal import text
-from tutelage.study.verdict import verdict
+from tutelage.study.verdict import verdict, warnings
 from tutelage.study.words import Asked
 
 FED, ALONE, OWN, START = "weak-10+critic-a", "weak-100", "strong-100", "weak-10"
@@ -76,6 +81,24 @@ def test_without_the_critics_own_completions_feedback_and_sft_alone_are_compared
             f"Feedback from C over SFT on T alone: 16.3.{clause}",
             "Feedback from C over its start, SFT on 10 % of T: 21.7.",
         )
+
+
+def test_prompts_that_the_opponent_did_not_complete_are_told_apart_from_what_a_run_lacks(tmp_path: Path) -> None:
+    said = Judgement("j", lengths={"a": {0: {"p": 1.0, "q": 0.0}, 1: {"p": 1.0}}}, missing={"a": 2 + 3})
+    assert said.num_unpaired == 2
+    made, path = findings(), tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path))
+    recipe = StudyRecipe.load(path)
+    several = {
+        arm.name: tuple(r.model_copy(update={"num_invalid": 0, "num_missing": 8 * len(r.by_seed)}) for r in arm.rates)
+        for arm in made.arms
+    }
+    lacking = made.model_copy(
+        update={"arms": tuple(arm.model_copy(update={"rates": several[arm.name]}) for arm in made.arms)}
+    )
+    held_against = " ".join(warnings(lacking, recipe, [], num_unpaired=8))
+    assert "8 prompts to evaluate on could not be judged at all" in held_against
+    assert "unreadable or missing" not in held_against
 
 
 def test_the_terminal_says_what_points_are_and_keeps_to_the_width_of_a_screen() -> None:

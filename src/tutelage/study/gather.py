@@ -131,7 +131,10 @@ def gather(graph: Graph, ways: Sequence[Way], done: Done) -> Findings:
     return findings.model_copy(
         update={
             "verdict": verdict(findings, asked),
-            "warnings": (*warnings(findings, recipe, ways), *_not_asked_again(graph, done)),
+            "warnings": (
+                *warnings(findings, recipe, ways, have.judgements[0].num_unpaired),
+                *_not_asked_again(graph, done),
+            ),
         }
     )
 

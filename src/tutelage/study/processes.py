@@ -18,7 +18,7 @@ from tutelage.errors import StudyError, TutelageError
 from tutelage.stages.ranks import end_with
 from tutelage.store import Artifact
 
-_GUARD = 'put what runs the study under `if __name__ == "__main__":`'
+_GUARD = 'put what runs the study into a file, under `if __name__ == "__main__":`'
 Start = Callable[[str, StageConfig, Group], "Future[Artifact]"]
 """Start a stage by its name, with settings and inputs."""
 

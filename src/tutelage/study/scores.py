@@ -38,6 +38,13 @@ class Judgement:
         """Ids of the prompts that it was asked about, whatever it said."""
         return {prompt for of_arm in self.lengths.values() for of_seed in of_arm.values() for prompt in of_seed}
 
+    @property
+    def num_unpaired(self) -> int:
+        """Evaluated prompts that no run has a pair for: the opponent has no completion of them, or no arm has one."""
+        runs = [of_seed for of_arm in self.lengths.values() for of_seed in of_arm.values()]
+        everything = sum(map(len, runs)) + sum(self.missing.values())
+        return everything // len(runs) - len(self.prompts) if runs else 0
+
 
 def judgement(name: str, judge: Critic, judging: Judging, runs: Runs) -> Judgement:
     """Read what a judge said of every run that it has judged."""

@@ -8,7 +8,16 @@ from tutelage.findings import ComparisonFound, Findings
 from tutelage.study.design import Way
 from tutelage.study.questions import Question
 from tutelage.study.recipe import StudyRecipe
-from tutelage.study.words import Asked, all_length_controlled, capital, headline, interval, matched_clause, signed
+from tutelage.study.words import (
+    Asked,
+    all_length_controlled,
+    capital,
+    counted,
+    headline,
+    interval,
+    matched_clause,
+    signed,
+)
 
 
 def verdict(found: Findings, asked: Sequence[Question]) -> tuple[str, ...]:
@@ -61,8 +70,12 @@ _BOTH = Asked("the former", "the latter")
 _LATTER = Asked("the latter", "the former")
 
 
-def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way]) -> tuple[str, ...]:
-    """Return what a sceptical reader would hold against the verdict."""
+def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way], num_unpaired: int) -> tuple[str, ...]:
+    """Return what a sceptical reader would hold against the verdict.
+
+    Args:
+        num_unpaired: evaluated prompts that no run has a pair for.
+    """
     said = []
     unfinished = [
         f"{arm.name} (seed {', '.join(str(m.seed) for m in arm.missing)})" for arm in found.arms if arm.missing
@@ -73,8 +86,15 @@ def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way]) -> tuple
         said.append("One seed: intervals are over prompts alone, and another training run may fall outside of them.")
     said += _about_judges(found)
     said += _disagreements(found)
+    if num_unpaired:
+        said.append(
+            f"{counted(num_unpaired, 'prompt')} to evaluate on could not be judged at all: the opponent has no "
+            "completion there, or no arm has."
+        )
+    num_runs = sum(len(rate.by_seed) for arm in found.arms for rate in arm.rates)
     unread = sum(rate.num_invalid + rate.num_missing for arm in found.arms for rate in arm.rates)
-    total = found.num_prompts * sum(len(rate.by_seed) for arm in found.arms for rate in arm.rates)
+    unread -= num_unpaired * num_runs
+    total = found.num_prompts * num_runs
     if total and unread > 0.02 * total:
         said.append(f"{unread:,} of {total:,} verdicts are unreadable or missing; they are left out of the rates.")
     endpoints = [*recipe.judges.values(), *(w.critic for w in ways if w.critic is not None)]
