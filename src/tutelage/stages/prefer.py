@@ -41,7 +41,10 @@ def body(config: Config, inputs: Inputs, work: Work) -> Made:
     preferences = preferences_of(verdicts, config, work.count)
     if not preferences:
         dropped = ", ".join(f"{num} {what.partition(': ')[2]}" for what, num in work.counts.items() if num)
-        raise DataError(f"{inputs.verdicts.path}: no verdict is left to learn from; dropped: {dropped}")
+        raise DataError(
+            f"{inputs.verdicts.path}: no verdict is left to learn from; dropped: {dropped}; label with "
+            "another critic or template, or more prompts"
+        )
     ids = {p.prompt_id for p in preferences}
     work.write(PROMPTS, [p for p in prompts if p.id in ids])
     work.write(PREFERENCES, preferences)
