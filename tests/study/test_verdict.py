@@ -101,6 +101,19 @@ def test_prompts_that_the_opponent_did_not_complete_are_told_apart_from_what_a_r
     assert "unreadable or missing" not in held_against
 
 
+def test_arms_that_turned_out_as_one_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path))
+    made, recipe = findings(), StudyRecipe.load(path)
+    one, other = made.arms[:2]
+    drawn = {arm.name: {seed: {"draw": f"{arm.name}-{seed}"} for seed in arm.seeds} for arm in made.arms}
+    for same in (False, True):
+        drawn[other.name] = drawn[one.name] if same else drawn[other.name]
+        arms = tuple(arm.model_copy(update={"runs": drawn[arm.name]}) for arm in made.arms)
+        said = warnings(made.model_copy(update={"arms": arms}), recipe, [], num_unpaired=0)
+        assert any(f"{one.name} and {other.name} have the very same completions" in each for each in said) == same
+
+
 def test_the_terminal_says_what_points_are_and_keeps_to_the_width_of_a_screen() -> None:
     made = findings()
     shown = text(made, [])

@@ -15,6 +15,7 @@ from tutelage.study.words import (
     counted,
     headline,
     interval,
+    listed,
     matched_clause,
     signed,
 )
@@ -84,6 +85,7 @@ def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way], num_unpa
         said.append(f"Unfinished: {'; '.join(unfinished)}. The same command goes on with them.")
     if len(found.seeds) == 1:
         said.append("One seed: intervals are over prompts alone, and another training run may fall outside of them.")
+    said += _the_same(found)
     said += _about_judges(found)
     said += _disagreements(found)
     if num_unpaired:
@@ -108,6 +110,21 @@ def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way], num_unpa
         "prompts are the same in all runs."
     )
     return tuple(said)
+
+
+def _the_same(found: Findings) -> list[str]:
+    """Name arms that turned out as one: of a model under two names, or of critics that decided all alike."""
+    drawn: dict[tuple[str | None, ...], list[str]] = {}
+    for arm in found.arms:
+        made = tuple(arm.runs[seed].get("draw") for seed in arm.seeds)
+        if made and None not in made:
+            drawn.setdefault(made, []).append(arm.name)
+    return [
+        f"{listed(names)} have the very same completions, from the same artifacts: what is said of one says nothing "
+        "new of another, and the correction for several comparisons counts both."
+        for names in drawn.values()
+        if len(names) > 1
+    ]
 
 
 def _about_judges(found: Findings) -> list[str]:
