@@ -13,6 +13,7 @@ from tutelage.errors import ConfigError
 from tutelage.inputs import Model
 from tutelage.study.commands import graph_of
 from tutelage.study.design import default_arms, ways
+from tutelage.study.judges import of_teachers
 from tutelage.study.plan import plan
 from tutelage.study.questions import questions
 from tutelage.study.recipe import Arm, StudyRecipe
@@ -288,3 +289,18 @@ def test_the_recipes_of_the_pages_load(page: str, tmp_path: Path) -> None:
         recipe = StudyRecipe.load(path)
         assert len(ways(recipe)) == (8 if recipe.arms else 9)
         assert questions(recipe, ways(recipe))
+
+
+def test_a_judge_that_taught_an_arm_or_is_of_its_teachers_family_is_named(tmp_path: Path) -> None:
+    teachers = (
+        "{weak: {preset: openai, model: gpt-3.5-turbo}, strong: {completions: {path: g.json, author: gpt-4}}, "
+        "mine: {preset: local, model: llama-3}}"
+    )
+    arms = "\n".join(f"  {name}: {{teacher: {name}}}" for name in ("weak", "strong", "mine"))
+    judges = "{judge: {preset: openai, model: gpt-4}, other: {preset: anthropic, model: claude-3}}"
+    recipe = loaded(tmp_path, teachers=teachers, judges=judges, arms=arms, evaluation="{baseline: b.jsonl}")
+    assert of_teachers(recipe, ways(recipe)) == [
+        "judge judge and teacher weak are of one family (openai): the judge may like the teacher's words in the arms "
+        "it taught",
+        "judge judge is teacher strong: it may like its own words in the arms it taught",
+    ]

@@ -11,6 +11,7 @@ from tutelage.study.costs import known_sum
 from tutelage.study.design import Way
 from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, missing_keys
+from tutelage.study.judges import of_teachers
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import spent_on
 
@@ -65,7 +66,7 @@ def _money(ground: Ground, foreseen: Foreseen, estimates: Sequence[Estimate]) ->
 
 
 def _kin(recipe: StudyRecipe, found: Sequence[Way]) -> Iterator[str]:
-    """Yield a sentence for each critic and judge that may have one taste."""
+    """Yield a sentence for each judge that may have the taste of a critic or teacher."""
     critics = {way.critic_name: way.critic for way in found if way.critic is not None}
     for name, critic in critics.items():
         for judge_name, judge in recipe.judges.items():
@@ -76,6 +77,7 @@ def _kin(recipe: StudyRecipe, found: Sequence[Way]) -> Iterator[str]:
                     f"critic {name} and judge {judge_name} are of one family ({family}): the judge may like what the "
                     "critic taught for its taste; a judge of another family beside it shows that"
                 )
+    yield from of_teachers(recipe, found)
 
 
 def _size(recipe: StudyRecipe, num_prompts: int, least: float) -> Iterator[str]:

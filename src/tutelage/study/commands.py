@@ -15,10 +15,10 @@ from tutelage.inputs import Prompts
 from tutelage.miniature.commands import save_prompts
 from tutelage.miniature.world import make_prompts
 from tutelage.report.bandit_page import explorer
+from tutelage.report.study_words import listed
 from tutelage.study.design import Way, ways
 from tutelage.study.recipe import StudyRecipe, World
 from tutelage.study.tasks import Graph
-from tutelage.study.words import listed
 
 USAGE = "tutelage study recipe.yaml|miniature [--dry-run|--report] [key=value ...]"
 HELP = (

@@ -70,3 +70,21 @@ def judged(recipe: StudyRecipe, said: Sequence[Judgement]) -> list[JudgeFound]:
         for each in said
         if each.behaviour is not None
     ]
+
+
+def of_teachers(recipe: StudyRecipe, ways: Sequence[Way]) -> list[str]:
+    """Say which judges decide about what their own model, or one of its family, has taught."""
+    said = []
+    for name in dict.fromkeys(way.arm.teacher for way in ways):
+        teacher = recipe.teachers[name]
+        model, endpoint = teacher.says_it_is, teacher.endpoint
+        for judge_name, judge in recipe.judges.items():
+            family = family_of(judge.model)
+            if model == judge.model if endpoint is None else endpoint.is_same_model(judge):
+                said.append(f"judge {judge_name} is teacher {name}: it may like its own words in the arms it taught")
+            elif family is not None and family == family_of(model):
+                said.append(
+                    f"judge {judge_name} and teacher {name} are of one family ({family}): the judge may like the "
+                    "teacher's words in the arms it taught"
+                )
+    return said

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.findings import ComparisonFound, Findings
+from tutelage.report.study_words import listed
 from tutelage.study.design import Way
+from tutelage.study.judges import of_teachers
 from tutelage.study.questions import Question
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.words import (
@@ -15,7 +17,6 @@ from tutelage.study.words import (
     counted,
     headline,
     interval,
-    listed,
     matched_clause,
     signed,
 )
@@ -87,6 +88,7 @@ def warnings(found: Findings, recipe: StudyRecipe, ways: Sequence[Way], num_unpa
         said.append("One seed: intervals are over prompts alone, and another training run may fall outside of them.")
     said += _the_same(found)
     said += _about_judges(found)
+    said += [f"{capital(sentence)}." for sentence in of_teachers(recipe, ways)]
     said += _disagreements(found)
     if num_unpaired:
         said.append(
