@@ -36,11 +36,15 @@ def without(small: SmallStudy, arm: str, seed: int, what: str) -> Findings:
 def test_the_rate_of_an_arm_is_the_mean_of_what_evaluate_says_of_its_runs(small: SmallStudy, found: Findings) -> None:
     for arm in found.arms:
         (rate,) = arm.rates
-        said = {seed: run["evaluate:judge"].record.win_rate for seed, run in small.runs[arm.name].items()}
-        for seed, one in said.items():
-            assert one is not None
-            if not one.invalid:  # else prompts of one run alone are left out of both
-                assert rate.by_seed[seed] == pytest.approx(one.rate, abs=8)
+        runs = small.runs[arm.name].items()
+        said = {seed: scores(run["evaluate:judge"].rows("verdicts.jsonl", Verdict)) for seed, run in runs}
+        common = set.intersection(*map(set, said.values()))  # one run's prompt alone is left out of both
+        for seed, run in runs:
+            assert rate.by_seed[seed] == pytest.approx(100 * sum(said[seed][p] for p in common) / len(common))
+            alone = run["evaluate:judge"].record.win_rate
+            assert alone is not None
+            if len(said[seed]) == len(common):
+                assert rate.by_seed[seed] == pytest.approx(alone.rate)
         assert rate.rate.value == pytest.approx(sum(rate.by_seed.values()) / 2)
         assert rate.rate.low is not None
         assert rate.rate.high is not None
