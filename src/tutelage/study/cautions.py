@@ -11,7 +11,7 @@ from tutelage.study.costs import known_sum
 from tutelage.study.design import Way
 from tutelage.study.foreseen import Foreseen
 from tutelage.study.ground import Ground, missing_keys
-from tutelage.study.judges import of_teachers
+from tutelage.study.judges import of_teachers, related
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.running import spent_on
 
@@ -70,12 +70,13 @@ def _kin(recipe: StudyRecipe, found: Sequence[Way]) -> Iterator[str]:
     critics = {way.critic_name: way.critic for way in found if way.critic is not None}
     for name, critic in critics.items():
         for judge_name, judge in recipe.judges.items():
-            if critic.is_same_model(judge):
+            kin = related(critic.model, judge, critic.is_same_model(judge))
+            if kin == "the same model":
                 yield f"critic {name} and judge {judge_name} are one model: it judges what it taught to please it"
-            elif (family := family_of(critic.model)) is not None and family == family_of(judge.model):
+            elif kin == "one family":
                 yield (
-                    f"critic {name} and judge {judge_name} are of one family ({family}): the judge may like what the "
-                    "critic taught for its taste; a judge of another family beside it shows that"
+                    f"critic {name} and judge {judge_name} are of one family ({family_of(critic.model)}): the judge "
+                    "may like what the critic taught for its taste; a judge of another family beside it shows that"
                 )
     yield from of_teachers(recipe, found)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from tutelage.errors import DataError
 from tutelage.findings import JudgeFound, MatrixCell, Span
 from tutelage.measure.agreement import family_of
 from tutelage.measure.runs import combine, mean_of
+from tutelage.stages.judging import Critic
 from tutelage.study.design import Way, start_of
 from tutelage.study.recipe import StudyRecipe
 from tutelage.study.scores import Judgement
 from tutelage.study.spans import of_estimate, of_mean
+
+Relation = Literal["", "the same model", "one family"]
 
 
 def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) -> list[MatrixCell]:
@@ -25,20 +29,26 @@ def matrix(recipe: StudyRecipe, ways: Sequence[Way], said: Sequence[Judgement]) 
         both = [each for each in said if way.name in each.scores and start.name in each.scores]
         for each in both:
             judge = recipe.judges[each.judge]
-            families = family_of(way.critic.model), family_of(judge.model)
-            family = "one family" if families[0] is not None and families[0] == families[1] else ""
             cells.append(
                 MatrixCell(
                     critic=critic,
                     judge=each.judge,
-                    critic_family=families[0],
-                    judge_family=families[1],
-                    related="the same model" if way.critic.is_same_model(judge) else family,
+                    critic_family=family_of(way.critic.model),
+                    judge_family=family_of(judge.model),
+                    related=related(way.critic.model, judge, way.critic.is_same_model(judge)),
                     gain=_gain([(1.0, each)], way.name, start.name),
                     excess=_excess(each, [other for other in both if other is not each], way.name, start.name),
                 )
             )
     return cells
+
+
+def related(model: str, judge: Critic, is_same: bool) -> Relation:
+    """Return what a judge is to the model that taught or criticised what it judges."""
+    if is_same:
+        return "the same model"
+    family = family_of(judge.model)
+    return "one family" if family is not None and family == family_of(model) else ""
 
 
 def _gain(judges: Sequence[tuple[float, Judgement]], arm: str, start: str) -> Span:
@@ -79,12 +89,12 @@ def of_teachers(recipe: StudyRecipe, ways: Sequence[Way]) -> list[str]:
         teacher = recipe.teachers[name]
         model, endpoint = teacher.says_it_is, teacher.endpoint
         for judge_name, judge in recipe.judges.items():
-            family = family_of(judge.model)
-            if model == judge.model if endpoint is None else endpoint.is_same_model(judge):
+            kin = related(model, judge, model == judge.model if endpoint is None else endpoint.is_same_model(judge))
+            if kin == "the same model":
                 said.append(f"judge {judge_name} is teacher {name}: it may like its own words in the arms it taught")
-            elif family is not None and family == family_of(model):
+            elif kin == "one family":
                 said.append(
-                    f"judge {judge_name} and teacher {name} are of one family ({family}): the judge may like the "
-                    "teacher's words in the arms it taught"
+                    f"judge {judge_name} and teacher {name} are of one family ({family_of(model)}): the judge may "
+                    "like the teacher's words in the arms it taught"
                 )
     return said
