@@ -259,7 +259,6 @@ def _paper(words: list[str], wants_help: bool) -> None:
 
 
 def _bandit(words: list[str], wants_help: bool) -> None:
-    from tutelage.bandit import command
     from tutelage.bandit.settings import Config
     from tutelage.config import build, merge_words
     from tutelage.help import group_help
@@ -267,6 +266,8 @@ def _bandit(words: list[str], wants_help: bool) -> None:
     if wants_help:
         print(group_help(Config, f"tutelage bandit [key=value ...]\n  {COMMANDS['bandit']}"))
         return
+    from tutelage.bandit import command  # numpy comes with it
+
     print(command.run(build(Config, merge_words(Config, {}, words), "tutelage bandit")))
 
 
